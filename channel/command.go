@@ -1,0 +1,173 @@
+package channel
+
+// Category is one kind of attachment that occupancy counts (Ably CHM2, protocol/ably-wire.md §6.1).
+type Category uint8
+
+// The categories of occupancy, in wire order.
+const (
+	Connections Category = iota
+	Publishers
+	Subscribers
+	PresenceConnections
+	PresenceMembers
+	PresenceSubscribers
+	ObjectPublishers
+	ObjectSubscribers
+	NumCategories = 8
+)
+
+// Counts is one number per category.
+type Counts [NumCategories]int32
+
+// GatewayID names one boot of a node as a holder of attachments. A node that starts again is another gateway.
+type GatewayID struct{ Node, Boot string }
+
+// ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query or *List.
+type ToOwner interface{ toOwner() }
+
+// Register is what one gateway holds on one channel: absolute numbers, never deltas, so a lost or repeated one cannot
+// make the count drift. All zero means that the gateway holds nothing any more.
+type Register struct {
+	App, Name string
+	Version   uint64 // grows with every Register of this gateway boot, over all its channels
+	Counts    Counts // attachments by category; PresenceMembers is 0 here (the owner keeps the presence set)
+	Watchers  int32  // attachments that asked for occupancy events
+	Confirm   bool   // answer with Registered once the channel's state covers this version
+	Serial    string // the last channelSerial the gateway saw, "" if none; a new owner goes on above it
+}
+
+// Snapshot is everything a gateway holds in one partition. It opens a session: it replaces all the gateway registered
+// before, and a Register counts only after a Snapshot of the same epoch.
+type Snapshot struct{ Registers []Register }
+
+// Publish asks the owner to put messages on a channel, all or none.
+type Publish struct {
+	App, Name string
+	Req       uint64 // echoed in Published; unique per gateway boot
+	ConnID    string // publisher's connection, "" for REST
+	MsgSerial int64  // publisher's serial on that connection
+	ID        string // base of the message ids
+	Messages  []Message
+}
+
+// Query asks for one channel's state. It never opens the channel nor keeps it open.
+type Query struct {
+	App, Name string
+	Req       uint64
+}
+
+// Position is a place in the order of enumeration: by hash, then app, then name. The zero Position is before all.
+type Position struct {
+	Hash      uint64
+	App, Name string
+}
+
+// List asks for the open channels of one partition after a position, in order.
+type List struct {
+	Req    uint64
+	App    string // "" lists all apps
+	After  Position
+	Prefix string
+	Limit  int
+}
+
+// ToGateway is what an owner says to a gateway: *Registered, *Delivery, *Occupancy, *Published, *QueryResult or *ListResult.
+type ToGateway interface{ toGateway() }
+
+// Registered confirms every Register of the channel up to Version: where they made the channel occupied, that is committed.
+type Registered struct {
+	App, Name string
+	Version   uint64
+	Serial    string // the attach point: deliveries after this frame have greater serials
+	Counts    Counts // occupancy of the whole cluster
+}
+
+// Delivery is one publish for a gateway's attachments.
+type Delivery struct {
+	App, Name string
+	Serial    string // channelSerial
+	ID        string // base of the message ids
+	ConnID    string
+	TimeMs    int64
+	Messages  []Message
+}
+
+// Occupancy is a channel's counts over the whole cluster, sent to gateways with watchers. Last value wins.
+type Occupancy struct {
+	App, Name string
+	Counts    Counts
+}
+
+// Published answers a Publish.
+type Published struct {
+	Req     uint64
+	Serial  string // channelSerial of the publish; message i has serial Serial:00i
+	Refusal Refusal
+}
+
+// QueryResult answers a Query.
+type QueryResult struct {
+	Req     uint64
+	Active  bool
+	Counts  Counts
+	Refusal Refusal
+}
+
+// Listed is one open channel.
+type Listed struct {
+	App, Name string
+	Counts    Counts
+}
+
+// ListResult answers a List. More is false when the partition has no open channel behind the last one listed.
+type ListResult struct {
+	Req      uint64
+	Channels []Listed
+	More     bool
+	Refusal  Refusal
+}
+
+// Refusal says why an owner did not do what it was asked; the edge turns it into a code of its protocol.
+type Refusal uint8
+
+// The refusals. A sender may repeat what was refused: nothing of it was done.
+const (
+	Accepted Refusal = iota
+	NotOwner         // the partition is not served here, or not yet
+	Busy             // the channel's mailbox is full
+)
+
+// DataKind says what a message's Data is.
+type DataKind uint8
+
+// The kinds of data.
+const (
+	NoData     DataKind = iota // absent
+	StringData                 // UTF-8 text
+	BinaryData                 // bytes
+)
+
+// Message is one message in canonical form: Data is decoded from base64 where that was the outermost encoding step,
+// so that every receiver can be served in its own format.
+type Message struct {
+	ID       string // full id; "" means <base>:<index>
+	Name     string
+	ClientID string
+	Encoding string // remaining steps, joined by "/"
+	Kind     DataKind
+	Data     []byte
+	Extras   []byte // JSON object, nil when absent
+}
+
+func (*Snapshot) toOwner() {}
+func (*Register) toOwner() {}
+func (*Publish) toOwner()  {}
+func (*Query) toOwner()    {}
+func (*List) toOwner()     {}
+
+func (*Registered) toGateway()  {}
+func (*Delivery) toGateway()    {}
+func (*Occupancy) toGateway()   {}
+func (*Published) toGateway()   {}
+func (*QueryResult) toGateway() {}
+func (*ListResult) toGateway()  {}
