@@ -1,0 +1,79 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
+
+// Key is one API key of an app.
+type Key struct {
+	App, ID    string
+	Secret     string
+	Capability Capability
+}
+
+// Name is appId.keyId.
+func (k Key) Name() string { return k.App + "." + k.ID }
+
+// ParseKey takes a key's text, appId.keyId:secret, apart. The error never repeats the secret.
+func ParseKey(text string) (app, id, secret string, err error) {
+	name, secret, ok := strings.Cut(text, ":")
+	if !ok {
+		return "", "", "", fmt.Errorf("key: the form is appId.keyId:secret, there is no %q", ":")
+	}
+	app, id, ok = strings.Cut(name, ".")
+	switch {
+	case !ok:
+		return "", "", "", fmt.Errorf("key: the form is appId.keyId:secret, there is no %q before the %q", ".", ":")
+	case app == "" || id == "" || secret == "":
+		return "", "", "", fmt.Errorf("key: the form is appId.keyId:secret, one part is empty")
+	case strings.ContainsAny(text, " \t\r\n\v\f\x00"):
+		return "", "", "", fmt.Errorf("key: white space or a zero byte in it")
+	}
+	return app, id, secret, nil
+}
+
+// Keys is the set of keys a node knows. It is safe for concurrent use; Replace exchanges all keys at once.
+type Keys struct {
+	set atomic.Pointer[keySet]
+}
+
+type keySet struct {
+	keys map[string]Key // by name
+	apps map[string]bool
+}
+
+// NewKeys makes a set of keys. Of two keys with one name the later wins.
+func NewKeys(keys []Key) *Keys {
+	k := &Keys{}
+	k.Replace(keys)
+	return k
+}
+
+// Replace exchanges all keys. Identities handed out before stay as they are.
+func (k *Keys) Replace(keys []Key) {
+	s := &keySet{keys: make(map[string]Key, len(keys)), apps: make(map[string]bool)}
+	for _, key := range keys {
+		s.keys[key.Name()] = key
+		s.apps[key.App] = true
+	}
+	k.set.Store(s)
+}
+
+// Lookup finds a key by app and id.
+func (k *Keys) Lookup(app, id string) (Key, bool) {
+	key, ok := k.set.Load().keys[app+"."+id]
+	return key, ok && key.App == app
+}
+
+// HasApp says whether any key belongs to the app.
+func (k *Keys) HasApp(app string) bool { return k.set.Load().apps[app] }
+
+// secretEqual compares in a time that depends on neither secret.
+func secretEqual(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
