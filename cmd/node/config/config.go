@@ -1,9 +1,9 @@
-// Package config is everything a user can set, with its defaults and checks.
 package config
 
 import "time"
 
 // Config is the whole configuration of one node. Keys are the YAML names; a flag or variable has the same path.
+// The help tag is the text of the flag and of the reference.
 type Config struct {
 	Node        Node        `koanf:"node"`
 	Apps        []App       `koanf:"apps"`
@@ -15,16 +15,16 @@ type Config struct {
 
 // Node is where this process lives and listens.
 type Node struct {
-	DataDir         string   `koanf:"data_dir"`
-	Listen          string   `koanf:"listen"`
-	AdminListen     string   `koanf:"admin_listen"`
-	ClusterListen   string   `koanf:"cluster_listen"`
-	GossipListen    string   `koanf:"gossip_listen"`
-	Join            []string `koanf:"join"`
-	BootstrapExpect int      `koanf:"bootstrap_expect"`
+	DataDir         string   `koanf:"data_dir" help:"Directory of the node's identity and log; one node, one directory."`
+	Listen          string   `koanf:"listen" help:"Address for clients: WebSocket and REST."`
+	AdminListen     string   `koanf:"admin_listen" help:"Address for health, metrics and the admin API."`
+	ClusterListen   string   `koanf:"cluster_listen" help:"Address for the other nodes: Raft and links."`
+	GossipListen    string   `koanf:"gossip_listen" help:"Address for gossip, TCP and UDP."`
+	Join            []string `koanf:"join" help:"Gossip addresses of nodes to join; the own one may be among them."`
+	BootstrapExpect int      `koanf:"bootstrap_expect" help:"Nodes that found a new cluster together; 0 only joins. Default: 1 when join names no other node, else 0."`
 	// What other nodes are told instead of the listen addresses; needed when those are 0.0.0.0.
-	ClusterAdvertise string `koanf:"cluster_advertise"`
-	GossipAdvertise  string `koanf:"gossip_advertise"`
+	ClusterAdvertise string `koanf:"cluster_advertise" help:"What other nodes are told instead of cluster_listen."`
+	GossipAdvertise  string `koanf:"gossip_advertise" help:"What other nodes are told instead of gossip_listen."`
 }
 
 // App is one application: its keys, namespaces and rules.
@@ -35,7 +35,8 @@ type App struct {
 	Rules      []Rule      `koanf:"rules"`
 }
 
-// Key is "appId.keyId:secret" and what it may do: resource → operations.
+// Key is "appId.keyId:secret" and what it may do: resource → operations. Without a capability it may do everything on
+// all ordinary channels: {"*": ["*"]}.
 type Key struct {
 	Key        string              `koanf:"key"`
 	Capability map[string][]string `koanf:"capability"`
@@ -61,32 +62,32 @@ type Target struct {
 	URL     string            `koanf:"url"`
 	Format  string            `koanf:"format"` // innkeeper (default) or centrifugo
 	Headers map[string]string `koanf:"headers"`
-	Timeout time.Duration     `koanf:"timeout"`
+	Timeout time.Duration     `koanf:"timeout"` // of one request; default DefaultTargetTimeout, below a lease
 }
 
 // StateEvents sets when occupied and vacated are said.
 type StateEvents struct {
-	VacatedDelay time.Duration `koanf:"vacated_delay"`
-	RestartGrace time.Duration `koanf:"restart_grace"`
-	Retention    int           `koanf:"retention"` // events kept
+	VacatedDelay time.Duration `koanf:"vacated_delay" help:"How long a channel stays occupied after the last one left."`
+	RestartGrace time.Duration `koanf:"restart_grace" help:"The same after a stop of the whole cluster, for clients to return."`
+	Retention    int           `koanf:"retention" help:"State events kept for reading and for sinks that are behind."`
 }
 
 // Channels sets the life of channels.
 type Channels struct {
-	IdleClose         time.Duration `koanf:"idle_close"`
-	OccupancyInterval time.Duration `koanf:"occupancy_interval"` // roll-up of occupancy events that cross no zero
+	IdleClose         time.Duration `koanf:"idle_close" help:"How long a channel without attachments stays open after its last use."`
+	OccupancyInterval time.Duration `koanf:"occupancy_interval" help:"Least time between occupancy events that cross no zero."`
 }
 
 // Cluster sets what all nodes must agree on.
 type Cluster struct {
-	Partitions   int   `koanf:"partitions"`
-	TrustRefused *bool `koanf:"trust_refused"`
+	Partitions   int   `koanf:"partitions" help:"Slices of the channel-name space; counts when the cluster is founded."`
+	TrustRefused *bool `koanf:"trust_refused" help:"Take a refused connection as proof that a process is gone. Turn off behind firewalls that reject."`
 	// ID, when set, must equal the cluster id in the data dir.
-	ID string `koanf:"id"`
+	ID string `koanf:"id" help:"Cluster id that the data directory must have."`
 }
 
 // Log sets what the node says about itself.
 type Log struct {
-	Level  string `koanf:"level"`
-	Format string `koanf:"format"` // text or json
+	Level  string `koanf:"level" help:"Least level of log lines: debug, info, warn or error."`
+	Format string `koanf:"format" help:"Form of log lines: text or json."`
 }

@@ -1,0 +1,414 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// app is the smallest app that is accepted, to put below what a test is about.
+const app = "\napps:\n- {id: demo, keys: [{key: 'demo.root:secret'}]}\n"
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "n1.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func load(t *testing.T, text string) Config {
+	t.Helper()
+	cfg, err := Load(write(t, text), nil, nil)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return cfg
+}
+
+func TestFileSetsEveryKey(t *testing.T) {
+	got := load(t, `
+node:
+  data_dir: ./data/n1
+  listen: 127.0.0.1:8081
+  admin_listen: 127.0.0.1:8091
+  cluster_listen: 127.0.0.1:7901
+  gossip_listen: 127.0.0.1:7911
+  cluster_advertise: n1:7901
+  gossip_advertise: n1:7911
+  join: ["127.0.0.1:7911", "127.0.0.1:7912"]
+  bootstrap_expect: 3
+apps:
+- id: demo
+  keys:
+  - {key: "demo.root:secret", capability: {"[*]*": ["*"]}}
+  namespaces:
+  - {id: chat, vacated_delay: 2s, occupied_by: connections}
+  rules:
+  - id: state
+    source: channel.state
+    channels: "^chat:"
+    target: {url: "http://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, timeout: 1500ms}
+state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000}
+channels: {idle_close: 61s, occupancy_interval: 2s}
+cluster: {partitions: 64, trust_refused: false, id: abc}
+log: {level: debug, format: json}
+`)
+	want := Config{
+		Node: Node{
+			DataDir: "./data/n1", Listen: "127.0.0.1:8081", AdminListen: "127.0.0.1:8091", ClusterListen: "127.0.0.1:7901",
+			GossipListen: "127.0.0.1:7911", ClusterAdvertise: "n1:7901", GossipAdvertise: "n1:7911",
+			Join: []string{"127.0.0.1:7911", "127.0.0.1:7912"}, BootstrapExpect: 3,
+		},
+		Apps: []App{{
+			ID:         "demo",
+			Keys:       []Key{{Key: "demo.root:secret", Capability: map[string][]string{"[*]*": {"*"}}}},
+			Namespaces: []Namespace{{ID: "chat", VacatedDelay: new(2 * time.Second), OccupiedBy: "connections"}},
+			Rules: []Rule{{
+				ID: "state", Source: "channel.state", Channels: "^chat:",
+				Target: Target{URL: "http://127.0.0.1:9000/events", Format: "centrifugo", Headers: map[string]string{"X-Key": "abc"}, Timeout: 1500 * time.Millisecond},
+			}},
+		}},
+		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000},
+		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second},
+		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
+		Log:         Log{Level: "debug", Format: "json"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	got := load(t, app)
+	want := Default()
+	want.Apps = []App{{ID: "demo", Keys: []Key{{Key: "demo.root:secret", Capability: map[string][]string{"*": {"*"}}}}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	rule := load(t, `
+apps:
+- id: demo
+  keys: [{key: 'demo.root:s'}]
+  namespaces: [{id: chat}]
+  rules: [{id: r, source: channel.state, target: {url: 'https://example.org/e'}}]
+`).Apps[0]
+	if tg := rule.Rules[0].Target; tg.Format != "innkeeper" || tg.Timeout != DefaultTargetTimeout {
+		t.Errorf("target without format and timeout: %+v", tg)
+	}
+	if ns := rule.Namespaces[0]; ns.OccupiedBy != "subscribers" || ns.VacatedDelay != nil {
+		t.Errorf("namespace that sets nothing: %+v", ns)
+	}
+}
+
+func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
+	path := write(t, "node: {listen: '127.0.0.1:1', admin_listen: '127.0.0.1:2', data_dir: /file}\nstate_events: {vacated_delay: 1s}"+app)
+	environ := []string{
+		"PATH=/bin",
+		"INNKEEPER_NODE_LISTEN=127.0.0.1:11", "INNKEEPER_NODE_ADMIN_LISTEN=127.0.0.1:12",
+		"INNKEEPER_STATE_EVENTS_VACATED_DELAY=250ms",
+		"INNKEEPER_NODE_JOIN=10.0.0.1:7910, 10.0.0.2:7910",
+		"INNKEEPER_CLUSTER_TRUST_REFUSED=false",
+		"INNKEEPER_CONFIG=elsewhere.yaml",
+		"INNKEEPER_SERVICE_HOST=10.1.1.1", "INNKEEPER_PORT_8080_TCP_ADDR=10.1.1.1", "INNKEEPER_PORT=tcp://10.1.1.1:8080",
+	}
+	cfg, err := Load(path, environ, map[string]string{"node.listen": "127.0.0.1:21", "cluster.partitions": "16"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name      string
+		got, want any
+	}{
+		{"flag over variable", cfg.Node.Listen, "127.0.0.1:21"},
+		{"variable over file", cfg.Node.AdminListen, "127.0.0.1:12"},
+		{"variable of a section with an underscore", cfg.StateEvents.VacatedDelay, 250 * time.Millisecond},
+		{"file over default", cfg.Node.DataDir, "/file"},
+		{"flag over default", cfg.Cluster.Partitions, 16},
+		{"list in a variable", cfg.Node.Join, []string{"10.0.0.1:7910", "10.0.0.2:7910"}},
+		{"switch in a variable", *cfg.Cluster.TrustRefused, false},
+		{"default", cfg.Channels.IdleClose, time.Minute},
+		{"only join, as join names others", cfg.Node.BootstrapExpect, 0},
+	} {
+		if !reflect.DeepEqual(c.got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestEverySettingIsFlagAndVariable(t *testing.T) {
+	text := map[string]string{"text": "x", "number": "1", "true|false": "true", "duration": "1s", "list": "a,b"}
+	for _, s := range Settings() {
+		if s.Help == "" {
+			t.Errorf("%s has no help", s.Path)
+		}
+		// A load with only this set may fail in its checks; that it was understood shows in the origin of the problem.
+		_, err := Load("", []string{s.Env + "=" + text[s.Kind]}, nil)
+		if err != nil && strings.Contains(err.Error(), "unknown") {
+			t.Errorf("variable %s: %v", s.Env, err)
+		}
+		_, err = Load("", nil, map[string]string{s.Path: text[s.Kind]})
+		if err != nil && strings.Contains(err.Error(), "unknown flag") {
+			t.Errorf("flag %s: %v", s.Path, err)
+		}
+	}
+}
+
+func TestBootstrapExpectFollowsFromJoin(t *testing.T) {
+	for _, c := range []struct {
+		name, node string
+		want       int
+	}{
+		{"no join", "{}", 1},
+		{"empty join", "{join: []}", 1},
+		{"join without value", "{join: }", 1},
+		{"only itself", "{gossip_listen: '127.0.0.1:7911', join: ['127.0.0.1:7911']}", 1},
+		{"only itself by name", "{gossip_listen: '127.0.0.1:7911', join: ['localhost:7911']}", 1},
+		{"only itself as advertised", "{gossip_listen: '0.0.0.0:7911', gossip_advertise: 'n1:7911', join: ['N1:7911']}", 1},
+		{"only itself on a wildcard", "{gossip_listen: '0.0.0.0:7911', gossip_advertise: '10.0.0.1:7911', join: ['127.0.0.1:7911']}", 1},
+		{"others", "{join: ['10.0.0.1:7910']}", 0},
+		{"itself and others", "{join: ['127.0.0.1:7910', '10.0.0.1:7910']}", 0},
+		{"same port, other loopback", "{join: ['127.0.0.2:7910']}", 0},
+		{"explicit", "{join: ['10.0.0.1:7910'], bootstrap_expect: 3}", 3},
+		{"explicit, others join this one", "{bootstrap_expect: 3}", 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := load(t, "node: "+c.node+app).Node.BootstrapExpect; got != c.want {
+				t.Errorf("bootstrap_expect = %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// TestRefused lists bad files with what the error must tell: the key first, then parts of the text.
+func TestRefused(t *testing.T) {
+	rule := func(rest string) string {
+		return "apps:\n- {id: demo, keys: [{key: 'demo.root:secret'}], rules: [{id: r, source: channel.state, " + rest + "}]}"
+	}
+	key := func(key string) string { return "apps:\n- {id: demo, keys: [{key: '" + key + "'}]}" }
+	capability := func(c string) string {
+		return "apps:\n- {id: demo, keys: [{key: 'demo.root:secret', capability: " + c + "}]}"
+	}
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		// Keys that nobody knows.
+		{"misspelt", "node: {listn: 'a:1'}" + app, []string{"node.listn: unknown key", "nearest known one is node.listen"}},
+		{"swapped letters", "state_events: {vacated_dealy: 1s}" + app, []string{"state_events.vacated_dealy", "state_events.vacated_delay"}},
+		{"in the wrong section", "vacated_delay: 1s" + app, []string{"vacated_delay: unknown key", "state_events.vacated_delay"}},
+		{"misspelt section", "channel: {idle_close: 1s}" + app, []string{"channel: unknown key", "known one is channels"}},
+		{"below a list", "apps:\n- {id: demo, keys: [{kye: 'demo.root:s'}]}", []string{"apps[0].keys[0].kye: unknown key", "apps[].keys[].key"}},
+		{"flat instead of nested", "node.listen: 'a:1'" + app, []string{"node.listen"}},
+
+		// Values of another type.
+		{"number for text", "node: {data_dir: 5}" + app, []string{"node.data_dir: 5 is a number", "must be text; put it in quotes"}},
+		{"text for number", "cluster: {partitions: many}" + app, []string{`cluster.partitions: "many" is text`, "whole number"}},
+		{"quoted number", "cluster: {partitions: '128'}" + app, []string{`"128" is text`, "without quotes"}},
+		{"fraction", "cluster: {partitions: 1.5}" + app, []string{"cluster.partitions: 1.5", "whole number"}},
+		{"duration without unit", "state_events: {vacated_delay: 5}" + app, []string{"state_events.vacated_delay: 5 is a number", "unit", "5s"}},
+		{"nonsense duration", "state_events: {vacated_delay: soon}" + app, []string{`"soon" is not a duration`, "5s"}},
+		{"text for switch", "cluster: {trust_refused: maybe}" + app, []string{"cluster.trust_refused", "true or false"}},
+		{"text for list", "node: {join: '10.0.0.1:7910'}" + app, []string{"node.join", "must be a list"}},
+		{"list for section", "node: [1]" + app, []string{"node: is a list", "section"}},
+		{"map for list", "apps: {id: demo}", []string{"apps: is a map", "must be a list"}},
+		{"hole in a list", "node: {join: [~]}" + app, []string{"node.join[0]: is empty"}},
+		{"text for operations", capability(`{"*": subscribe}`), []string{"apps[0].keys[0].capability[*]", "must be a list"}},
+
+		// Addresses.
+		{"no port", "node: {listen: localhost}" + app, []string{`node.listen: "localhost" is not an address`, "host:port"}},
+		{"port out of range", "node: {listen: '127.0.0.1:70000'}" + app, []string{`"70000"`, "0 to 65535"}},
+		{"URL for address", "node: {admin_listen: 'http://a:1'}" + app, []string{"node.admin_listen", "host:port"}},
+		{"join without port", "node: {join: ['10.0.0.1']}" + app, []string{"node.join[0]", "host:port"}},
+		{"join with port 0", "node: {join: ['10.0.0.1:0']}" + app, []string{"node.join[0]", "names no port"}},
+		{"join twice", "node: {join: ['a:1', 'a:1']}" + app, []string{"node.join[1]", "twice"}},
+		{"two listeners on one port", "node: {listen: '127.0.0.1:8180'}" + app, []string{"node.admin_listen", "is also node.listen"}},
+		{"wildcard not advertised", "node: {cluster_listen: '0.0.0.0:7900'}" + app, []string{"node.cluster_advertise", "0.0.0.0:7900"}},
+		{"wildcard without host", "node: {gossip_listen: ':7910'}" + app, []string{"node.gossip_advertise: is not set", ":7910"}},
+		{"wildcard advertised", "node: {cluster_advertise: '0.0.0.0:7900'}" + app, []string{"node.cluster_advertise", "no address that others can reach"}},
+		{"empty data dir", "node: {data_dir: ''}" + app, []string{"node.data_dir: is empty"}},
+
+		// Founding and joining.
+		{"alone and with others", "node: {join: ['10.0.0.1:7910'], bootstrap_expect: 1}" + app, []string{"node.bootstrap_expect: 1 would found", "10.0.0.1:7910", "two clusters", "remove bootstrap_expect"}},
+		{"joins nobody", "node: {bootstrap_expect: 0}" + app, []string{"node.bootstrap_expect: 0 means to join", "set it to 1"}},
+		{"joins only itself", "node: {join: ['127.0.0.1:7910'], bootstrap_expect: 0}" + app, []string{"node.bootstrap_expect"}},
+		{"negative", "node: {bootstrap_expect: -1}" + app, []string{"-1 is out of range", "0 to 15"}},
+
+		// Numbers and delays.
+		{"no partitions", "cluster: {partitions: 0}" + app, []string{"cluster.partitions: 0 is out of range", "1 to 4096"}},
+		{"too many partitions", "cluster: {partitions: 5000}" + app, []string{"5000", "1 to 4096"}},
+		{"negative delay", "state_events: {vacated_delay: -1s}" + app, []string{"state_events.vacated_delay: -1s is negative"}},
+		{"negative grace", "state_events: {restart_grace: -1s}" + app, []string{"state_events.restart_grace"}},
+		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},
+		{"long interval", "channels: {occupancy_interval: 1m}" + app, []string{"channels.occupancy_interval: 1m0s is too long", "15s"}},
+		{"no retention", "state_events: {retention: 0}" + app, []string{"state_events.retention: 0 is out of range"}},
+		{"level", "log: {level: loud}" + app, []string{`log.level: "loud" is not known`, "debug, info, warn or error"}},
+		{"log format", "log: {format: xml}" + app, []string{`log.format: "xml"`, "text or json"}},
+
+		// Apps and keys.
+		{"no apps", "node: {}", []string{"apps: is empty", "demo.root:secret"}},
+		{"empty file", "", []string{"apps: is empty"}},
+		{"app without id", "apps: [{keys: [{key: 'a.b:c'}]}]", []string{"apps[0].id: is missing"}},
+		{"app with a bad id", "apps: [{id: 'a b', keys: [{key: 'a.b:c'}]}]", []string{`apps[0].id: "a b" is not an id`}},
+		{"two apps of one id", "apps: [{id: a, keys: [{key: 'a.b:c'}]}, {id: a, keys: [{key: 'a.b:c'}]}]", []string{"apps[1].id", "also the id of apps[0]"}},
+		{"app without keys", "apps: [{id: demo}]", []string{"apps[0].keys: is empty", "demo.root:"}},
+		{"key of another app", key("other.root:geheim"), []string{"apps[0].keys[0].key", `"other.root" belongs to the app "other"`, "demo.root"}},
+		{"key without secret", key("demo.root"), []string{"apps[0].keys[0].key: has no colon"}},
+		{"key with empty secret", key("demo.root:"), []string{`"demo.root" has no secret`}},
+		{"key without dot", key("demo:geheim"), []string{`"demo" has no dot`}},
+		{"key with two dots", key("demo.a.b:geheim"), []string{`"demo.a.b" is not the name of a key`}},
+		{"colon in the secret", key("demo.root:geh:eim"), []string{`the secret of "demo.root" holds`}},
+		{"dot in the secret", key("demo.root:geh.eim"), []string{"letters, digits, - and _"}},
+		{"space in the secret", key("demo.root:geh eim"), []string{"white space"}},
+		{"two keys of one name", "apps: [{id: a, keys: [{key: 'a.b:geheim'}, {key: 'a.b:geheim2'}]}]", []string{"apps[0].keys[1].key", `"a.b" is also the name of keys[0]`}},
+		{"secret of another type", "apps: [{id: a, keys: ['a.b:geheim']}]", []string{"apps[0].keys[0]: is text", "section"}},
+		{"unknown operation", capability(`{"chat:*": [subscirbe]}`), []string{"apps[0].keys[0].capability[chat:*]", `"subscirbe" is not an operation; did you mean "subscribe"`}},
+		{"star among others", capability(`{"*": ["*", publish]}`), []string{"must stand alone"}},
+		{"grants nothing", capability(`{"*": []}`), []string{"grants nothing"}},
+		{"no resource", capability(`{"": [publish]}`), []string{"names no channel"}},
+
+		// Namespaces and rules.
+		{"namespace twice", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: x}, {id: x}]}]", []string{"apps[0].namespaces[1].id", "namespaces[0]"}},
+		{"namespace with colon", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: 'x:y'}]}]", []string{`apps[0].namespaces[0].id: "x:y"`}},
+		{"namespace without id", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{vacated_delay: 1s}]}]", []string{"apps[0].namespaces[0].id: is missing"}},
+		{"namespace with a negative delay", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: x, vacated_delay: -2s}]}]", []string{"apps[0].namespaces[0].vacated_delay: -2s is negative"}},
+		{"occupied by what", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: x, occupied_by: members}]}]", []string{`apps[0].namespaces[0].occupied_by: "members"`, "subscribers or connections"}},
+		{"rule twice", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.state, target: {url: 'http://a/'}}, {id: x, source: channel.state, target: {url: 'http://a/'}}]}]", []string{"apps[0].rules[1].id", "rules[0]"}},
+		{"unknown source", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.message, target: {url: 'http://a/'}}]}]", []string{`apps[0].rules[0].source: "channel.message"`, "channel.state"}},
+		{"regular expression", rule("channels: '(?=x)', target: {url: 'http://a/'}"), []string{"apps[0].rules[0].channels", "(?=x)", "RE2"}},
+		{"no URL", rule("target: {}"), []string{"apps[0].rules[0].target.url: is missing"}},
+		{"URL scheme", rule("target: {url: 'ftp://a/'}"), []string{"apps[0].rules[0].target.url", `"ftp"`, "http or https"}},
+		{"URL without host", rule("target: {url: 'http:///x'}"), []string{"names no host"}},
+		{"URL broken", rule("target: {url: 'http://a b/'}"), []string{"is not a URL"}},
+		{"format", rule("target: {url: 'http://a/', format: xml}"), []string{`apps[0].rules[0].target.format: "xml"`, "innkeeper or centrifugo"}},
+		{"timeout", rule("target: {url: 'http://a/', timeout: 4s}"), []string{"apps[0].rules[0].target.timeout: 4s is out of range", "less than 4s"}},
+		{"header name", rule("target: {url: 'http://a/', headers: {'X Y': z}}"), []string{"apps[0].rules[0].target.headers[X Y]"}},
+		{"header value", rule(`target: {url: 'http://a/', headers: {X: "a\nb"}}`), []string{"headers[X]", "line break"}},
+
+		// Not even YAML.
+		{"broken", "node: {listen", []string{"n1.yaml: not valid YAML", "line 1"}},
+		{"a list", "- a", []string{"must be a map of sections"}},
+		{"key twice", "node: {listen: 'a:1', listen: 'a:2'}", []string{"not valid YAML", "listen"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(write(t, c.text), nil, nil)
+			if err == nil {
+				t.Fatal("was accepted")
+			}
+			for _, part := range append(c.want, "n1.yaml") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q is missing in: %v", part, err)
+				}
+			}
+			if strings.Contains(err.Error(), "geheim") {
+				t.Errorf("the error gives a secret away: %v", err)
+			}
+			var e *Error
+			if errors.As(err, &e) && len(e.Problems) != 1 && c.name != "flat instead of nested" {
+				t.Errorf("%d problems for one mistake: %v", len(e.Problems), err)
+			}
+		})
+	}
+}
+
+func TestProblemsAreReportedTogether(t *testing.T) {
+	_, err := Load(write(t, "node: {listn: 'a:1', data_dir: 7}\ncluster: {partitions: 0}"+app), []string{"INNKEEPER_LOG_LEVEL=loud"}, map[string]string{"state_events.retention": "x"})
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v", err)
+	}
+	want := []string{"state_events.retention", "node.listn", "node.data_dir", "cluster.partitions", "log.level"}
+	var got []string
+	for _, p := range e.Problems {
+		got = append(got, p.Key)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, part := range []string{"5 problems", "log.level (variable INNKEEPER_LOG_LEVEL)", "state_events.retention (flag --state_events.retention)"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is missing in: %v", part, err)
+		}
+	}
+}
+
+func TestUnknownVariablesAndFlags(t *testing.T) {
+	path := write(t, app)
+	for name, want := range map[string]string{
+		"INNKEEPER_NODE_LISTN": "nearest known one is INNKEEPER_NODE_LISTEN",
+		"INNKEEPER_APPS_0_ID":  "in the file only",
+	} {
+		if _, err := Load(path, []string{name + "=x"}, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+	if _, err := Load(path, nil, map[string]string{"node.joim": "x"}); err == nil || !strings.Contains(err.Error(), "--node.join") {
+		t.Errorf("unknown flag: %v", err)
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), nil, nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestExample keeps the documented file true: it loads, and it names every setting.
+func TestExample(t *testing.T) {
+	const path = "../../../docs/innkeeper.yaml"
+	cfg, err := Load(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Apps = cfg.Apps
+	want.Node.DataDir = cfg.Node.DataDir
+	if !reflect.DeepEqual(cfg, want) {
+		t.Errorf("the example sets something else than the defaults:\ngot  %+v\nwant %+v", cfg, want)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range knownPaths() {
+		if _, leaf := splitPath(known); !strings.Contains(string(text), leaf+":") {
+			t.Errorf("%s is not in the example", known)
+		}
+	}
+}
+
+func TestSummaryKeepsSecrets(t *testing.T) {
+	text := load(t, `
+apps:
+- id: demo
+  keys: [{key: 'demo.root:geheim'}]
+  rules: [{id: r, source: channel.state, target: {url: 'http://me:geheim@h/e', headers: {Authorization: geheim}}}]
+`).Summary()
+	if strings.Contains(text, "geheim") {
+		t.Errorf("the summary gives a secret away:\n%s", text)
+	}
+	for _, part := range []string{"node.listen ", "(default)", "key demo.root:***", "channel.state of all channels"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is missing in:\n%s", part, text)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"listn", "listen", 1}, {"lisetn", "listen", 1}, {"abc", "xyz", 3}, {"join", "joins", 1}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := distance(c.b, c.a); got != c.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Summary writes the configuration in effect for people to read: a line a setting, those that are as by default marked,
+// secrets left out.
+func (cfg Config) Summary() string {
+	var b strings.Builder
+	defaults := map[string]string{}
+	for _, s := range Settings() {
+		defaults[s.Path] = s.Default
+	}
+	defaults["node.bootstrap_expect"] = fmt.Sprint(cfg.Node.expect())
+	walk(reflect.ValueOf(cfg), "", func(path string, _ reflect.StructField, v reflect.Value) {
+		if path == "apps" {
+			return
+		}
+		text, note := display(v), ""
+		if text == defaults[path] {
+			note = "  (default)"
+		}
+		if text == "" {
+			text = "-"
+		}
+		fmt.Fprintf(&b, "%-31s %s%s\n", path, text, note)
+	})
+	for i := range cfg.Apps {
+		cfg.Apps[i].summary(&b)
+	}
+	return b.String()
+}
+
+func (a *App) summary(b *strings.Builder) {
+	fmt.Fprintf(b, "app %s\n", a.ID)
+	for _, k := range a.Keys {
+		name, _, _ := strings.Cut(k.Key, ":")
+		fmt.Fprintf(b, "  key %s:***", name)
+		for _, resource := range slices.Sorted(maps.Keys(k.Capability)) {
+			fmt.Fprintf(b, "  %s: %s", resource, strings.Join(k.Capability[resource], ","))
+		}
+		b.WriteByte('\n')
+	}
+	for _, ns := range a.Namespaces {
+		fmt.Fprintf(b, "  namespace %s  occupied_by: %s", ns.ID, ns.OccupiedBy)
+		if ns.VacatedDelay != nil {
+			fmt.Fprintf(b, "  vacated_delay: %v", *ns.VacatedDelay)
+		}
+		b.WriteByte('\n')
+	}
+	for _, r := range a.Rules {
+		channels := "all channels"
+		if r.Channels != "" {
+			channels = "channels " + r.Channels
+		}
+		fmt.Fprintf(b, "  rule %s  %s of %s → %s (%s, timeout %v)\n", r.ID, r.Source, channels, redactURL(r.Target.URL), r.Target.Format, r.Target.Timeout)
+	}
+}
