@@ -1,0 +1,268 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// What the zero value of a setting means.
+const (
+	defaultTimeout     = 3 * time.Second
+	defaultLeaseTTL    = 4 * time.Second
+	defaultLanes       = 8
+	defaultBatch       = 100
+	defaultWindow      = 8192
+	defaultLinger      = 5 * time.Millisecond
+	defaultCommitEvery = 100 * time.Millisecond
+	defaultCommitAfter = 1000
+)
+
+// Config is what a Dispatcher needs and what can be tuned.
+type Config struct {
+	Log   EventLog
+	Rules []Rule
+	// Client sends the requests; its timeout and its redirect policy are not used. Nil is a client of the dispatcher's
+	// own, without proxy settings from the environment.
+	Client *http.Client
+	// LeaseTTL is how long a node may act without hearing from the cluster: 4 s when zero. Timeouts of rules must be less.
+	LeaseTTL time.Duration
+
+	Lanes       int           // requests in flight per rule at most; 8 when zero
+	Batch       int           // events per request at most; 100 when zero
+	Window      int           // events a rule holds in memory at most; 8,192 when zero
+	Linger      time.Duration // how long the first event of a batch waits for more; 5 ms when zero, none when negative
+	CommitEvery time.Duration // least time between commits of a cursor; 100 ms when zero
+	CommitAfter int           // events after which a cursor is committed sooner; 1,000 when zero
+
+	Rand   func() float64 // jitter in [0, 1); math/rand/v2 when nil. Called from several goroutines
+	Logger *slog.Logger   // nil discards
+}
+
+// withDefaults fills what was left out.
+func (c Config) withDefaults() Config {
+	def(&c.LeaseTTL, defaultLeaseTTL)
+	def(&c.Lanes, defaultLanes)
+	def(&c.Batch, defaultBatch)
+	def(&c.Window, defaultWindow)
+	def(&c.Linger, defaultLinger)
+	def(&c.CommitEvery, defaultCommitEvery)
+	def(&c.CommitAfter, defaultCommitAfter)
+	if c.Rand == nil {
+		c.Rand = rand.Float64
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func def[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// validate says what is wrong with the settings.
+func (c *Config) validate() error {
+	if c.Log == nil {
+		return fmt.Errorf("dispatch: no event log")
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"lanes", c.Lanes}, {"batch", c.Batch}, {"window", c.Window}, {"commit after", c.CommitAfter}} {
+		if n.value < 1 {
+			return fmt.Errorf("dispatch: %s %d is out of range (1 or more)", n.name, n.value)
+		}
+	}
+	if c.CommitEvery < 0 || c.LeaseTTL < 0 {
+		return fmt.Errorf("dispatch: negative duration")
+	}
+	return nil
+}
+
+func (c *Config) limits() limits {
+	return limits{
+		lanes: c.Lanes, batch: c.Batch, window: c.Window, linger: max(c.Linger, 0),
+		commitEvery: c.CommitEvery, commitAfter: uint64(c.CommitAfter),
+	}
+}
+
+// Dispatcher sends events while its node leads. Its methods may be called from any goroutine.
+type Dispatcher struct {
+	// Static after construction.
+	config Config
+	client *http.Client
+	own    *http.Transport // set when the client is the dispatcher's own
+	rules  []*sender
+
+	// Guarded by mu, which is never held while waiting.
+	mu     sync.Mutex
+	term   *term // the current one; nil while the node does not lead
+	ended  chan struct{}
+	closed bool
+}
+
+// term is one span of leadership.
+type term struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when all goroutines have ended
+}
+
+// New checks the rules and returns a dispatcher that does nothing until the node leads.
+func New(c Config) (*Dispatcher, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	d := &Dispatcher{config: c, ended: make(chan struct{})}
+	close(d.ended)
+	d.client, d.own = client(c.Client, c.Lanes)
+	cursors := make(map[string]bool)
+	for _, r := range c.Rules {
+		r = r.withDefaults()
+		if err := r.validate(c.LeaseTTL); err != nil {
+			return nil, err
+		}
+		if cursors[r.Cursor()] {
+			return nil, fmt.Errorf("dispatch: two rules have the cursor %q (app id, slash, rule id)", r.Cursor())
+		}
+		cursors[r.Cursor()] = true
+		d.rules = append(d.rules, newSender(&d.config, d.client, r))
+	}
+	return d, nil
+}
+
+// client is the given client without its timeout (each rule has one) and without redirects, or a new one with enough
+// idle connections for a rule's lanes.
+func client(given *http.Client, lanes int) (*http.Client, *http.Transport) {
+	c := &http.Client{}
+	var own *http.Transport
+	if given != nil {
+		*c = *given
+	} else {
+		own = http.DefaultTransport.(*http.Transport).Clone()
+		own.Proxy = nil
+		own.MaxIdleConnsPerHost = lanes
+		c.Transport = own
+	}
+	c.Timeout = 0
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, own
+}
+
+// Lead says whether this node leads. It never blocks: a term ends in the background, soon, and the next one begins only
+// when it has.
+func (d *Dispatcher) Lead(leads bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || leads == (d.term != nil) {
+		return
+	}
+	if !leads {
+		d.term.cancel()
+		d.term = nil
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &term{cancel: cancel, done: make(chan struct{})}
+	before := d.ended
+	d.term, d.ended = t, t.done
+	go d.run(ctx, t, before)
+}
+
+// Close ends the current term and waits until no goroutine is left. Lead does nothing afterwards.
+func (d *Dispatcher) Close() {
+	d.mu.Lock()
+	d.closed = true
+	if d.term != nil {
+		d.term.cancel()
+		d.term = nil
+	}
+	ended := d.ended
+	d.mu.Unlock()
+	<-ended
+}
+
+// run is one term: a goroutine per rule, and one that clears away old cursors.
+func (d *Dispatcher) run(ctx context.Context, t *term, before <-chan struct{}) {
+	defer close(t.done)
+	defer t.cancel()
+	<-before
+	if ctx.Err() != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, s := range d.rules {
+		wg.Go(func() { s.run(ctx) })
+	}
+	wg.Go(func() { d.dropOld(ctx) })
+	wg.Wait()
+	if d.own != nil {
+		d.own.CloseIdleConnections()
+	}
+}
+
+// dropOld drops the cursors of rules that are no longer configured: a cursor keeps the log from forgetting events.
+func (d *Dispatcher) dropOld(ctx context.Context) {
+	configured := make(map[string]bool)
+	for _, s := range d.rules {
+		configured[s.rule.Cursor()] = true
+	}
+	for name := range d.config.Log.Cursors() {
+		if configured[name] {
+			continue
+		}
+		err := insist(ctx, &d.config, "drop cursor", func(ctx context.Context) error {
+			return d.config.Log.DropCursor(ctx, name)
+		})
+		if err != nil {
+			return
+		}
+		d.config.Logger.Info("dropped the cursor of a rule that is not configured any more", "cursor", name)
+	}
+}
+
+// insist calls fn until it succeeds or ctx ends.
+func insist(ctx context.Context, c *Config, what string, fn func(context.Context) error) error {
+	for failures := 1; ; failures++ {
+		err := bounded(ctx, fn)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.Logger.Warn("the log did not answer; trying again", "op", what, "err", err)
+		if !sleep(ctx, backoff(failures, c.Rand())) {
+			return ctx.Err()
+		}
+	}
+}
+
+// logTimeout bounds one operation on the log: a future of a log that is shutting down may never end by itself.
+const logTimeout = 10 * time.Second
+
+func bounded(ctx context.Context, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	return fn(ctx)
+}
+
+// sleep waits and says whether ctx is still on.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

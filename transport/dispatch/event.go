@@ -1,0 +1,53 @@
+package dispatch
+
+import "context"
+
+// Kind is what happened to a channel.
+type Kind uint8
+
+// The kinds of events.
+const (
+	Occupied Kind = iota + 1
+	Vacated
+)
+
+// String is the kind's name on the wire.
+func (k Kind) String() string {
+	switch k {
+	case Occupied:
+		return "occupied"
+	case Vacated:
+		return "vacated"
+	default:
+		return "unknown"
+	}
+}
+
+// Event is one event of the partition log.
+type Event struct {
+	Seq     uint64 // its place in the log; grows by one from event to event
+	ID      string // stable: the same however often the event is sent
+	App     string
+	Channel string
+	Kind    Kind
+	TimeMs  int64  // when the transition was decided, Unix milliseconds
+	Ends    uint64 // vacated: seq of the occupied that it ends
+}
+
+// EventLog is the replicated log that events are read from and cursors are kept in. All methods are called from several
+// goroutines. Those that take a context return soon after it ends.
+type EventLog interface {
+	// Events returns up to limit events with a seq greater than after, in order, and the first and last seq the log has
+	// now (first is last+1 when it has none). Where after lies before first-1 the events begin with first.
+	Events(after uint64, limit int) (first, last uint64, events []Event, err error)
+	// WaitEvents returns nil once the log has an event with a seq greater than after.
+	WaitEvents(ctx context.Context, after uint64) error
+	// EnsureCursor returns the cursor of that name, creating it before the oldest retained event if there is none.
+	EnsureCursor(ctx context.Context, name string) (uint64, error)
+	// SetCursor commits that everything up to seq is done. A cursor never moves back: a lower seq changes nothing.
+	SetCursor(ctx context.Context, name string, seq uint64) error
+	// DropCursor forgets a cursor; that there is none is no error.
+	DropCursor(ctx context.Context, name string) error
+	// Cursors returns all cursors by name. The caller owns the map.
+	Cursors() map[string]uint64
+}

@@ -1,0 +1,129 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// SourceChannelState is the source of occupied and vacated events.
+const SourceChannelState = "channel.state"
+
+// Format says how a sink wants its requests and what it answers.
+type Format string
+
+// The formats.
+const (
+	// Innkeeper is the full event; any 2xx answer accepts the batch.
+	Innkeeper Format = "innkeeper"
+	// Centrifugo is the channel state event of Centrifugo PRO; a 2xx answer with a JSON object that has no error
+	// accepts the batch.
+	Centrifugo Format = "centrifugo"
+)
+
+// Rule sends the events of one app that match to one URL.
+type Rule struct {
+	ID       string
+	App      string
+	Source   string         // SourceChannelState, also when ""
+	Channels *regexp.Regexp // channel names that match, anywhere in the name; nil is all
+	URL      string         // http or https
+	Format   Format         // Innkeeper when ""
+	Headers  map[string]string
+	Timeout  time.Duration // of one request, answer included; 3 s when zero; below the lease
+}
+
+// Cursor is the name of the rule's cursor in the log.
+func (r *Rule) Cursor() string { return r.App + "/" + r.ID }
+
+// matches says whether the rule wants the event.
+func (r *Rule) matches(e *Event) bool {
+	if e.App != r.App || (e.Kind != Occupied && e.Kind != Vacated) {
+		return false
+	}
+	return r.Channels == nil || r.Channels.MatchString(e.Channel)
+}
+
+// withDefaults fills what was left out.
+func (r Rule) withDefaults() Rule {
+	if r.Source == "" {
+		r.Source = SourceChannelState
+	}
+	if r.Format == "" {
+		r.Format = Innkeeper
+	}
+	if r.Timeout == 0 {
+		r.Timeout = defaultTimeout
+	}
+	return r
+}
+
+// validate says what is wrong with the rule. A request must end before the lease of the node that sends it, so that a
+// node cut off from the cluster is not still sending when its successor starts.
+func (r *Rule) validate(lease time.Duration) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if r.ID == "" {
+		bad("it has no id")
+	}
+	if r.App == "" {
+		bad("it has no app")
+	}
+	if r.Source != SourceChannelState {
+		bad("source %q is unknown (want %q)", r.Source, SourceChannelState)
+	}
+	if !slices.Contains([]Format{Innkeeper, Centrifugo}, r.Format) {
+		bad("format %q is unknown (want %q or %q)", r.Format, Innkeeper, Centrifugo)
+	}
+	if r.Timeout < 0 || r.Timeout >= lease {
+		bad("timeout %v is out of range (more than 0, less than the lease of %v)", r.Timeout, lease)
+	}
+	u, err := url.Parse(r.URL)
+	switch {
+	case err != nil:
+		bad("url: %v", err)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		bad("url %q is not an http or https URL with a host", u.Redacted())
+	}
+	for name, value := range r.Headers {
+		if !validHeaderName(name) {
+			bad("header name %q is not valid", name)
+		}
+		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+			bad("the value of header %q has control characters", name)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("dispatch: rule %q of app %q: %w", r.ID, r.App, err)
+	}
+	return nil
+}
+
+// validHeaderName says whether name is an HTTP token.
+func validHeaderName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && !slices.Contains([]byte("!#$%&'*+-.^_`|~"), c) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// header is what every request of the rule carries. The rule's own headers win.
+func (r *Rule) header() http.Header {
+	h := http.Header{
+		"Content-Type": {"application/json"},
+		"User-Agent":   {"innkeeper"},
+	}
+	for name, value := range r.Headers {
+		h.Set(name, value)
+	}
+	return h
+}

@@ -1,0 +1,212 @@
+package dispatch
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// readMax is how many events are read from the log at once.
+const readMax = 1000
+
+// sender serves one rule. It is the shell around a pump: run owns the pump of the term and performs what it asks for.
+type sender struct {
+	// Static after construction.
+	config *Config
+	client *http.Client
+	rule   Rule
+
+	tally tally // what Status shows; over all terms
+}
+
+func newSender(c *Config, client *http.Client, r Rule) *sender {
+	return &sender{config: c, client: client, rule: r}
+}
+
+// What the helpers of run report.
+type (
+	readDone struct {
+		first, last uint64
+		events      []Event
+		err         error
+	}
+	sendDone struct {
+		lane int
+		n    int    // events in the batch
+		last uint64 // seq of the last of them
+		err  error
+	}
+	commitDone struct {
+		seq uint64
+		err error
+	}
+)
+
+// work is the state of one term; touched by run's goroutine alone, except where said.
+type work struct {
+	*sender
+	ctx     context.Context
+	pump    *pump
+	reports chan any // room for a report of every helper that can be running
+	helpers sync.WaitGroup
+	reading bool
+	readAt  time.Time // not before, after a failed read
+	badRead int       // failed reads in a row
+	limp    bool      // some request failed and none has been accepted since
+}
+
+// run sends the rule's events until ctx ends. All it started has ended when it returns.
+func (s *sender) run(ctx context.Context) {
+	var cursor uint64
+	err := insist(ctx, s.config, "ensure cursor", func(ctx context.Context) (err error) {
+		cursor, err = s.config.Log.EnsureCursor(ctx, s.rule.Cursor())
+		return err
+	})
+	if err != nil {
+		return
+	}
+	w := &work{
+		sender: s, ctx: ctx, pump: newPump(s.config.limits(), cursor),
+		reports: make(chan any, s.config.Lanes+2),
+	}
+	defer s.tally.leave()
+	defer w.helpers.Wait()
+	w.loop()
+}
+
+// loop does what there is to do, then waits for a report or for the time the pump asked for.
+func (w *work) loop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		w.act(time.Now())
+		w.tally.watch(w.pump)
+		wait := timer.C
+		if at := w.wake(); at.IsZero() {
+			wait = nil
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case <-w.ctx.Done():
+			return
+		case r := <-w.reports:
+			w.report(time.Now(), r)
+		case <-wait:
+		}
+	}
+}
+
+// act starts everything that may be started now.
+func (w *work) act(now time.Time) {
+	if n := min(w.pump.room(), readMax); n > 0 && !w.reading && !now.Before(w.readAt) {
+		w.reading = true
+		after := w.pump.position()
+		w.helpers.Go(func() { w.reports <- w.read(after, n) })
+	}
+	for {
+		lane, batch, ok := w.pump.next(now)
+		if !ok {
+			break
+		}
+		w.tally.attempt()
+		w.helpers.Go(func() {
+			err := send(w.ctx, w.client, &w.rule, batch)
+			w.reports <- sendDone{lane, len(batch), batch[len(batch)-1].Seq, err}
+		})
+	}
+	if seq, ok := w.pump.commit(now); ok {
+		w.helpers.Go(func() {
+			err := bounded(w.ctx, func(ctx context.Context) error {
+				return w.config.Log.SetCursor(ctx, w.rule.Cursor(), seq)
+			})
+			w.reports <- commitDone{seq, err}
+		})
+	}
+}
+
+// wake is when act may have something to do without a report; the zero time if never.
+func (w *work) wake() time.Time {
+	at := w.pump.wake()
+	if !w.reading && w.badRead > 0 && (at.IsZero() || w.readAt.Before(at)) {
+		at = w.readAt
+	}
+	return at
+}
+
+// read waits for events behind after and returns some. Helper goroutine.
+func (w *work) read(after uint64, limit int) readDone {
+	if err := w.config.Log.WaitEvents(w.ctx, after); err != nil {
+		return readDone{err: err}
+	}
+	first, last, events, err := w.config.Log.Events(after, limit)
+	return readDone{first, last, events, err}
+}
+
+// report takes in what a helper did.
+func (w *work) report(now time.Time, r any) {
+	switch r := r.(type) {
+	case readDone:
+		w.reading = false
+		w.onRead(now, r)
+	case sendDone:
+		w.onSend(now, r)
+	case commitDone:
+		w.pump.settled(now, r.seq, r.err, w.config.Rand())
+		if r.err != nil && w.ctx.Err() == nil {
+			w.config.Logger.Warn("cannot commit a cursor; trying again",
+				"cursor", w.rule.Cursor(), "seq", r.seq, "err", r.err)
+		}
+	}
+}
+
+func (w *work) onRead(now time.Time, r readDone) {
+	if r.err != nil {
+		w.badRead++
+		w.readAt = now.Add(backoff(w.badRead, w.config.Rand()))
+		if w.ctx.Err() == nil {
+			w.config.Logger.Warn("cannot read events; trying again", "cursor", w.rule.Cursor(), "err", r.err)
+		}
+		return
+	}
+	w.badRead = 0
+	// The log keeps what this cursor has not passed. It can still begin behind our position when another leader moved the
+	// cursor meanwhile, or when the log was told to forget: say so, and go on with what there is.
+	if at := w.pump.position(); r.first > at+1 {
+		w.tally.skip(r.first - at - 1)
+		w.config.Logger.Warn("events are no longer in the log and were not sent by this term",
+			"cursor", w.rule.Cursor(), "after", at, "first", r.first)
+		w.pump.drop(r.first - 1)
+	}
+	w.tally.see(r.last)
+	for i := range r.events {
+		if e := &r.events[i]; w.rule.matches(e) {
+			w.pump.take(now, *e)
+		} else {
+			w.pump.drop(e.Seq)
+		}
+	}
+}
+
+func (w *work) onSend(now time.Time, r sendDone) {
+	if r.err == nil {
+		w.pump.sent(now, r.lane)
+		w.tally.accepted(r.n, r.last)
+		if w.limp {
+			w.limp = false
+			w.config.Logger.Info("sink accepts events again", "app", w.rule.App, "rule", w.rule.ID)
+		}
+		return
+	}
+	if w.ctx.Err() != nil {
+		return // cancelled by us: nobody's fault
+	}
+	w.pump.failed(now, r.lane, w.config.Rand())
+	w.tally.failed(now, r.err.Error())
+	if !w.limp {
+		w.limp = true
+		w.config.Logger.Warn("sink does not accept events; trying again without end",
+			"app", w.rule.App, "rule", w.rule.ID, "err", r.err)
+	}
+}
