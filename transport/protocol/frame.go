@@ -1,16 +1,13 @@
 package protocol
 
-import "innkeeper/channel"
-
 // Limits of what Decode takes. They bound the work and the memory one frame can cause; the size limits a client is told
 // about are the edge's.
 const (
-	MaxFrameBytes  = 4 << 20 // longest frame or REST body
-	MaxDepth       = 64      // nesting of objects and arrays
-	MaxMessages    = 1000    // messages of one publish; more are counted as an error of the publish (40034)
-	MaxParams      = 64      // entries of params
-	MaxNameBytes   = 2048    // channel name, qualifier included
-	maxSmallString = 4096    // ids, serials, client ids, encodings, keys of params
+	MaxFrameBytes = 4 << 20 // longest frame or REST body
+	MaxDepth      = 64      // nesting of objects and arrays
+	MaxMessages   = 1000    // messages of one publish; more make it an error of the publish (40034)
+	MaxParams     = 64      // entries of params
+	MaxNameBytes  = 2048    // channel name, qualifier included
 )
 
 // ProtocolMessage is one decoded frame, of either direction. Fields that were absent or null are zero; action is then 0.
@@ -85,15 +82,3 @@ type Message struct {
 	// with it; the connection lives on.
 	Err *ErrorInfo
 }
-
-// CanonicalOptions are the rules a publish is checked against.
-type CanonicalOptions struct {
-	MaxMessages int // 0 is MaxMessages
-	MaxSize     int // bytes over the whole publish, 0 is no limit
-
-	// BareJSON takes an object or array as data without an encoding and keeps it as JSON text with the encoding "json",
-	// as REST does for hand-written requests. Otherwise it is refused.
-	BareJSON bool
-}
-
-var _ channel.Message

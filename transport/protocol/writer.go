@@ -158,7 +158,7 @@ func (w *writer) json(text []byte) {
 	if w.f == JSON {
 		w.b = append(w.b, text...)
 	} else {
-		w.b = appendMsgpackFromJSON(w.b, text)
+		transcode(w, &jsonSource{b: text})
 	}
 }
 
@@ -301,4 +301,42 @@ func appendMsgpackFloat(b []byte, v float64) []byte {
 
 func appendBig64(b []byte, v uint64) []byte {
 	return append(b, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+// number writes a number of either format; what the format cannot hold becomes null and is reported as false.
+func (w *writer) number(n number) bool {
+	if w.f == JSON && n.raw != nil {
+		w.b = append(w.b, n.raw...)
+		return true
+	}
+	switch n.class {
+	case signedInt:
+		w.int(n.i)
+		return true
+	case unsignedInt:
+		if w.f == JSON {
+			w.b = strconv.AppendUint(w.b, n.u, 10)
+		} else {
+			w.b = appendMsgpackUint(w.b, n.u)
+		}
+		return true
+	case float:
+		if w.f == MsgPack {
+			w.b = appendMsgpackFloat(w.b, n.f)
+			return true
+		}
+		if !math.IsNaN(n.f) && !math.IsInf(n.f, 0) {
+			w.b = appendJSONFloat(w.b, n.f, n.bits)
+			return true
+		}
+	}
+	w.null()
+	return false
+}
+
+func appendJSONFloat(b []byte, v float64, bits int) []byte {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+		return strconv.AppendFloat(b, v, 'f', -1, bits)
+	}
+	return strconv.AppendFloat(b, v, 'g', -1, bits)
 }
