@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"innkeeper/cmd/node/config"
+)
+
+// runner is what main needs of a node.
+type runner interface {
+	Run(ctx context.Context) error // until ctx ends, gracefully; an error is a failure
+	Kill()                         // ends Run at once and waits for it
+	Ready() error                  // nil when it serves
+	ClientAddr() string
+	AdminAddr() string
+}
+
+// newNode builds a node, bound to its addresses and not yet running.
+var newNode = func(cfg config.Config, log *slog.Logger) (runner, error) { return buildNode(cfg, log) }
+
+const (
+	// stopTimeout bounds a graceful stop. It is longer than a node needs to leave, and shorter than the ten seconds that
+	// service managers commonly grant before they kill.
+	stopTimeout = 8 * time.Second
+	// readyEvery is how often the state of a node is looked at.
+	readyEvery = 100 * time.Millisecond
+)
+
+// ended is the end of one node.
+type ended struct {
+	node int
+	err  error
+}
+
+// supervise runs nodes until a signal or until one fails, and then stops them all. changed is told the state of a node,
+// nil for ready, at first and whenever it changes, from the goroutine that called supervise.
+func supervise(w world, nodes []runner, changed func(node int, state error)) error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ends := make(chan ended, len(nodes))
+	for i, n := range nodes {
+		go func() { ends <- ended{i, n.Run(ctx)} }()
+	}
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	states := make([]string, len(nodes))
+	for {
+		select {
+		case <-w.signals:
+			stop()
+			return drain(w, nodes, ends, len(nodes), nil)
+		case e := <-ends:
+			stop()
+			err := fmt.Errorf("node %d stopped by itself", e.node)
+			if e.err != nil {
+				err = fmt.Errorf("node %d failed: %w", e.node, e.err)
+			}
+			if len(nodes) == 1 && e.err != nil {
+				err = e.err
+			}
+			return drain(w, nodes, ends, len(nodes)-1, &exitError{exitFailed, err})
+		case <-tick.C:
+			for i, n := range nodes {
+				state := n.Ready()
+				if text := stateText(state); text != states[i] {
+					states[i] = text
+					changed(i, state)
+				}
+			}
+		}
+	}
+}
+
+func stateText(state error) string {
+	if state == nil {
+		return "ready"
+	}
+	return state.Error()
+}
+
+// drain waits for the nodes that still run and returns why, nil if there is nothing to complain about.
+func drain(w world, nodes []runner, ends <-chan ended, running int, why error) error {
+	late := time.NewTimer(stopTimeout)
+	defer late.Stop()
+	for running > 0 {
+		select {
+		case e := <-ends:
+			running--
+			if e.err != nil && why == nil {
+				why = &exitError{exitFailed, fmt.Errorf("node %d did not stop cleanly: %w", e.node, e.err)}
+			}
+		case sig := <-w.signals:
+			code := exitFailed
+			if s, ok := sig.(syscall.Signal); ok {
+				code = 128 + int(s)
+			}
+			w.exit(code)
+			return &exitError{code, errors.New("ended at once by a second signal")}
+		case <-late.C:
+			// Killing waits for the node, which may be what hangs: the process ends whatever comes of it.
+			for _, n := range nodes {
+				go n.Kill()
+			}
+			return &exitError{exitFailed, fmt.Errorf("%d of %d nodes did not stop within %v and were ended; nothing confirmed is lost", running, len(nodes), stopTimeout)}
+		}
+	}
+	return why
+}
+
+// explain adds to an error of starting what a user can do about it, where the error itself does not say.
+func explain(err error, cfg config.Config) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w\ncheck that this user may write to %s, and that ports below 1024 are allowed to it", err, cfg.Node.DataDir)
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"cmp"
+
+	"github.com/alecthomas/kong"
+
+	"innkeeper/cmd/node/config"
+)
+
+type serveCmd struct {
+	Config   string       `short:"c" placeholder:"FILE" help:"Configuration file; also as $INNKEEPER_CONFIG."`
+	Settings kong.Plugins `embed:""`
+}
+
+func (serveCmd) Help() string {
+	return `Runs until SIGINT or SIGTERM, then sends its clients elsewhere, leaves the cluster and stops within a few seconds. A second signal ends it at once; nothing that was confirmed is lost then either.
+
+A flag beats a variable, a variable beats the file, the file beats the default. Apps, with their keys, namespaces and rules, are set in the file only; docs/innkeeper.yaml shows all there is.
+
+Examples:
+  innkeeper serve --config n1.yaml
+  innkeeper serve --config n1.yaml --node.listen 0.0.0.0:8080 --log.format json
+  INNKEEPER_NODE_JOIN=10.0.0.1:7910,10.0.0.2:7910 innkeeper serve --config n3.yaml`
+}
+
+// Run runs one node until a signal or a failure.
+func (c serveCmd) Run(w world) error {
+	cfg, err := config.Load(cmp.Or(c.Config, w.variable(config.FileEnv)), w.environ, given(c.Settings))
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg.Log, w.stderr)
+	n, err := newNode(cfg, log)
+	if err != nil {
+		return explain(err, cfg)
+	}
+	log.Info("starting", "data_dir", cfg.Node.DataDir, "clients", n.ClientAddr(), "admin", n.AdminAddr(),
+		"cluster", cfg.Node.ClusterListen, "gossip", cfg.Node.GossipListen)
+	return supervise(w, []runner{n}, func(_ int, state error) {
+		if state == nil {
+			log.Info("ready", "clients", "http://"+n.ClientAddr())
+		} else {
+			log.Warn("not ready", "reason", state)
+		}
+	})
+}
