@@ -392,6 +392,8 @@ func TestCursorIsCommittedSeldom(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
+		log.mu.Lock()
+		defer log.mu.Unlock()
 		if log.sets > 110 || log.sets < 50 {
 			t.Errorf("%d commits in 10 s of steady events, want about 100", log.sets)
 		}
