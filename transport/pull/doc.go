@@ -1,0 +1,31 @@
+// Package pull lets a backend read what the event dispatcher would tell it, at its own pace: the stream of events from
+// any retained seq, and the set of occupied channels.
+//
+// It serves HTTP and knows nothing of the log but the small interface [Source]; the webhooks themselves are package
+// dispatch, whose Event and its JSON are used here, so that an event looks the same however it arrives.
+//
+// # Reading order
+//
+// [Handler] with events.go and occupied.go (one request each), [Source], cursor.go (the pages of a listing), respond.go
+// (answers and errors).
+//
+// # One app's view
+//
+// The log holds the events of all apps under one seq. A reader sees those of the app that its credential belongs to.
+// "first" and "last" remain the log's: the oldest and the newest seq it has. An answer that has fewer events than were asked
+// for covers everything up to last. So the rule for going on is: if the answer is full, after = seq of the last event;
+// otherwise after = last. (The seq of the last event received is always right too; last skips what belongs to others.)
+//
+// # What is promised
+//
+// Nothing is skipped in silence. A reader that asks for events behind a seq whose successors are gone gets error 40011,
+// and rebuilds: it reads /occupied, whose as_of is the seq the listing is true for, and goes on with after = as_of.
+// after=0, or no after, means "the oldest you have". All pages of a listing show the set as of one seq, whatever happens
+// meanwhile and whichever nodes answer; when the log can no longer tell, the next page is refused with 40011. Any node
+// answers. A node that has not yet seen the seq a reader speaks of waits for it, then gives up with 50003.
+//
+// # Goroutines, limits, close
+//
+// None of its own: a request is served on the goroutine of its HTTP server. A long poll waits at most a minute and ends
+// with the request's context; a server that shuts down must end that. Answers hold at most 10,000 entries.
+package pull
