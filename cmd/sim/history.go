@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// The types of an event.
+const (
+	Occupied = "occupied"
+	Vacated  = "vacated"
+)
+
+// Event is one state event as the pull API and the webhooks spell it.
+type Event struct {
+	ID      string `json:"id"`
+	Seq     uint64 `json:"seq"`
+	App     string `json:"app"`
+	Channel string `json:"channel"`
+	Type    string `json:"type"`
+	TimeMs  int64  `json:"time_ms"`
+	Ends    uint64 `json:"ends,omitempty"`
+}
+
+// Attachment is one attachment of one client to one channel, as the client saw it.
+type Attachment struct {
+	Client, Node int
+	Channel      string
+	Modes        Mode
+	Asked        time.Time // ATTACH went out
+	Confirmed    time.Time // ATTACHED came in; zero: never
+	Left         time.Time // the client gave it up, or learned that it is over; zero: it still holds it
+	Why          string    // how it ended
+}
+
+// Outage is a time in which a node or a client could not speak or be spoken to.
+type Outage struct {
+	Node     int // -1: not a node
+	Client   int // -1: not a client
+	Kind     OutageKind
+	From, To time.Time // To is zero while it lasts
+}
+
+// OutageKind says what an outage takes away.
+type OutageKind uint8
+
+// The kinds of outage.
+const (
+	Dead   OutageKind = iota // the process is gone
+	Silent                   // it lives, and nobody hears it, its clients neither
+	CutOff                   // it lives and its clients hear it, the other nodes do not
+)
+
+// Receipt is one request that a webhook receiver read.
+type Receipt struct {
+	At       time.Time
+	Rule     string
+	Events   []Event
+	Accepted bool // it was answered with success
+}
+
+// Snapshot is one complete reading of the occupied channels.
+type Snapshot struct {
+	At       time.Time
+	Node     int
+	AsOf     uint64
+	Channels []Holding
+}
+
+// Holding is one occupied channel in a snapshot.
+type Holding struct {
+	Channel string `json:"channel"`
+	SinceMs int64  `json:"since_ms"`
+	Seq     uint64 `json:"seq"`
+}
+
+// Count is what one node said about one channel.
+type Count struct {
+	At      time.Time
+	Node    int
+	Channel string
+	Metrics map[string]int
+}
+
+// Claim is one node saying that it acts, or no longer acts, as the owner of a partition at an epoch.
+type Claim struct {
+	At        time.Time
+	Node      int
+	Boot      string
+	Partition uint32
+	Epoch     uint64
+	Ends      bool
+}
+
+// Note is a line of the timeline that is no observation: a fault, a change of phase.
+type Note struct {
+	At   time.Time
+	Text string
+}
+
+// History is everything that one run left behind. Checkers read it and nothing else.
+type History struct {
+	Attachments []Attachment
+	Outages     []Outage
+	Receipts    []Receipt
+	Snapshots   []Snapshot
+	Counts      []Count
+	Claims      []Claim
+	Notes       []Note
+	Logs        [][]Event       // the event log as each node told it at the end
+	Wanted      map[int][]Want  // per client, what it wants attached at the end
+	Rules       map[string]Rule // by id
+	Delay       func(channel string) time.Duration
+	Holds       func(channel string, m Mode) bool // whether an attachment with these modes occupies the channel
+	Partitions  int
+	Quiet       time.Time // after this nothing was done to the cluster, nor by the clients
+	End         time.Time
+}
+
+// Want is one channel that a client wants to be attached to, and how.
+type Want struct {
+	Channel string
+	Modes   Mode
+}
+
+// Rule says which channels a receiver hears of.
+type Rule struct {
+	ID    string
+	Match func(channel string) bool
+}
+
+// Log returns the longest event log that a node told.
+func (h *History) Log() []Event {
+	var longest []Event
+	for _, l := range h.Logs {
+		if len(l) > len(longest) {
+			longest = l
+		}
+	}
+	return longest
+}
+
+// Recorder collects a History from many goroutines. The zero value is ready.
+type Recorder struct {
+	mu sync.Mutex
+	h  History
+}
+
+// record changes the history under the lock.
+func (r *Recorder) record(f func(h *History)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.h)
+}
+
+// History returns a copy that no longer changes.
+func (r *Recorder) History() *History {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.h
+	h.Attachments = slices.Clone(h.Attachments)
+	h.Outages = slices.Clone(h.Outages)
+	h.Receipts = slices.Clone(h.Receipts)
+	h.Snapshots = slices.Clone(h.Snapshots)
+	h.Counts = slices.Clone(h.Counts)
+	h.Claims = slices.Clone(h.Claims)
+	h.Notes = slices.Clone(h.Notes)
+	h.Logs = slices.Clone(h.Logs)
+	return &h
+}
