@@ -1,0 +1,22 @@
+// Package admin is what an operator sees of a node: health, metrics, the cluster, the open channels of all apps and how
+// the rules fare. It is served on a listener of its own, without credentials; who can reach that listener may read all
+// this, and can change nothing.
+//
+// It knows none of the rooms it shows: cmd fills in functions that return what to show.
+//
+// # Reading order
+//
+// [New] with [Config] (the handler), ready.go, channels.go, [Collector] with its input structs (metrics).
+//
+// # Goroutines, order, failure
+//
+// None of its own; every request is answered on the goroutine of its HTTP server from what the functions return, which
+// must therefore be quick and safe to call from many goroutines. Answers are indented JSON, errors too, also for paths
+// that do not exist:
+//
+//	{"error": {"message": "…", "statusCode": 404}}
+//
+// /healthz says that the process answers, and nothing about the cluster: an orchestrator that restarts nodes by it must
+// not restart them all because a majority is missing. /readyz says whether to send clients here. GET /channels asks the
+// owners of all partitions and is refused rather than partial.
+package admin
