@@ -1,0 +1,158 @@
+package channel
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"innkeeper/actor"
+)
+
+// tenure is one time of owning a partition: from Acquire to Release. What its actors do counts only while it lasts.
+type tenure struct {
+	partition *partition
+	epoch     uint64
+	over      atomic.Bool
+}
+
+// activation is the shell of one channel: the actor that steps the state and carries out its effects.
+type activation struct {
+	actor.Actor[Input]
+	tenure *tenure
+
+	// Guarded by partition.mu.
+	holders uint64 // bit g%64 is set when gateway g may hold something here; never misses one
+	mark    uint32 // the last Snapshot that named this channel
+
+	mu      sync.Mutex // below partition.mu; nothing is called with it held
+	state   State
+	counted gauge // what this channel adds to the host's gauges
+	retired bool
+}
+
+// gauge is one channel's share of the host's gauges.
+type gauge struct{ open, occupied bool }
+
+func holderBit(g Gateway) uint64 { return 1 << (g % 64) }
+
+// Receive steps the state through a batch, then performs the effects in order.
+func (a *activation) Receive(batch []Input, woken bool) actor.Next {
+	host := a.tenure.partition.host
+	scratch := host.scratch.Get().(*[]Effect)
+	effects, next := a.step(host.moment(), batch, woken, *scratch)
+	if !a.tenure.over.Load() {
+		a.perform(effects)
+	}
+	clear(effects)
+	*scratch = effects[:0]
+	if cap(effects) <= scratchMax {
+		host.scratch.Put(scratch)
+	}
+	return next
+}
+
+func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range batch {
+		effects = a.state.Step(now, batch[i], effects)
+	}
+	if woken {
+		effects = a.state.Step(now, Input{Kind: InTick}, effects)
+	}
+	if !a.retired {
+		a.count(gauge{a.state.Open(), a.state.Occupied()})
+	}
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}
+}
+
+// count moves the host's gauges from what this channel added before to what it adds now.
+func (a *activation) count(now gauge) {
+	if now == a.counted {
+		return
+	}
+	counters := &a.tenure.partition.host.counters
+	counters.open.Add(delta(a.counted.open, now.open))
+	counters.occupied.Add(delta(a.counted.occupied, now.occupied))
+	a.counted = now
+}
+
+func delta(was, is bool) int64 {
+	switch {
+	case is && !was:
+		return 1
+	case was && !is:
+		return -1
+	}
+	return 0
+}
+
+func (a *activation) perform(effects []Effect) {
+	p, epoch := a.tenure.partition, a.tenure.epoch
+	host := p.host
+	var published, delivered, refused uint64
+	for i := range effects {
+		e := &effects[i]
+		if e.Propose != 0 {
+			a.propose(e)
+			continue
+		}
+		switch m := e.Message.(type) {
+		case *Delivery:
+			delivered++
+		case *Published:
+			if m.Refusal == Accepted {
+				published++
+			} else {
+				refused++
+			}
+		}
+		host.send(e.To, p.id, epoch, e.Message)
+	}
+	if published+delivered+refused > 0 {
+		host.counters.publishes.Add(published)
+		host.counters.deliveries.Add(delivered)
+		host.counters.refused.Add(refused)
+	}
+}
+
+// propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there is at
+// most one proposal of a channel under way.
+func (a *activation) propose(e *Effect) {
+	host := a.tenure.partition.host
+	host.counters.proposals.Add(1)
+	t := Transition{Kind: e.Propose, App: a.state.app, Name: a.state.name, TimeMs: e.TimeMs}
+	host.cfg.Log.Propose(a.tenure.partition.id, a.tenure.epoch, t, func(err error) {
+		in := Input{Kind: InCommitted}
+		if err != nil {
+			in.Kind = InFailed
+		}
+		a.Offer(in, actor.NoLimit)
+	})
+}
+
+// Stopped takes the passivated channel out of its partition.
+func (a *activation) Stopped() {
+	p := a.tenure.partition
+	p.mu.Lock()
+	if p.tenure == a.tenure {
+		p.channels.remove(a)
+	}
+	p.mu.Unlock()
+	a.retire()
+}
+
+// retire ends the channel's part in the host's figures and keeps its serials from ever going back.
+func (a *activation) retire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.retired = true
+	a.count(gauge{})
+	a.tenure.partition.host.raiseFloor(a.state.last)
+}
+
+// listed is the channel as a List shows it; false when it is not open.
+func (a *activation) listed() (Listed, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return Listed{App: a.state.app, Name: a.state.name, Counts: a.state.Counts()}, a.state.Open()
+}

@@ -1,0 +1,346 @@
+package channel
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"innkeeper/actor"
+	"innkeeper/cluster/ring"
+)
+
+type stage uint8
+
+const (
+	away       stage = iota // another member owns it, or nobody
+	rebuilding              // owned; not every live member was heard yet
+	serving
+)
+
+// partition is one slice of the name space on this node, owned or not.
+//
+// It is an actor of its own for the work that grows with the number of channels: opening, and dropping what the dead
+// held. Its messages are nudges without content; what to do is read from the state under mu.
+type partition struct {
+	actor.Actor[Input]
+	host *Host  // static
+	id   uint32 // static
+
+	mu       sync.Mutex // above activation.mu, the mailboxes' locks and Host.mu
+	at       stage
+	known    uint64  // highest epoch Acquire or Release named: below it everything is late
+	tenure   *tenure // nil while away
+	since    time.Time
+	roster   *roster // the member set applied so far
+	barrier  Barrier
+	sessions map[Gateway]*session
+	channels registry
+	marks    uint32 // counts Snapshots applied
+}
+
+// session is what a gateway registered under one epoch since its Snapshot, kept while it cannot be applied yet.
+type session struct {
+	epoch    uint64
+	snapshot *Snapshot // nil once applied
+	later    []*Register
+}
+
+func (p *partition) init(h *Host, id uint32) {
+	p.host, p.id = h, id
+	p.roster = h.roster.Load()
+	p.sessions = make(map[Gateway]*session)
+	p.channels = newRegistry(len(h.parts))
+	p.Actor.Init(h.sys, p)
+}
+
+func (p *partition) stage() stage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// nudge makes the partition look at the member set and the barrier. One nudge waiting is enough.
+func (p *partition) nudge() { p.Offer(Input{}, 1) }
+
+// Receive catches up with the member set and opens the partition when everybody was heard.
+func (p *partition) Receive([]Input, bool) actor.Next {
+	if t := p.catchUp(); t != nil {
+		var held []Held
+		p.host.cfg.Log.Occupied(p.id, func(h Held) bool {
+			held = append(held, h)
+			return true
+		})
+		p.open(t, held)
+	}
+	return actor.Next{}
+}
+
+// Stopped is never called: a partition does not stop.
+func (p *partition) Stopped() {}
+
+// catchUp applies the newest member set and returns the tenure that may open now, if any.
+func (p *partition) catchUp() *tenure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applyRoster()
+	if p.at == rebuilding && p.barrier.Passed() {
+		return p.tenure
+	}
+	return nil
+}
+
+// applyRoster drops what gateways held that are no longer live, and takes in what those said that now are.
+func (p *partition) applyRoster() {
+	was, is := p.roster, p.host.roster.Load()
+	if was.generation == is.generation {
+		return
+	}
+	p.roster = is
+	p.barrier.Live(is.live)
+	for g := range p.sessions {
+		if is.isGone(g) {
+			delete(p.sessions, g)
+		}
+	}
+	for _, g := range was.live {
+		if !contains(is.live, g) {
+			p.dropHolder(g, p.marks+1)
+		}
+	}
+	if p.at != serving {
+		return
+	}
+	for _, g := range is.live {
+		if s := p.sessions[g]; s != nil && s.epoch == p.tenure.epoch {
+			p.apply(g, s)
+		}
+	}
+}
+
+// acquire begins a tenure.
+func (p *partition) acquire(epoch uint64) {
+	p.mu.Lock()
+	if epoch < p.known || p.tenure != nil && epoch == p.tenure.epoch {
+		p.mu.Unlock()
+		return
+	}
+	left := p.end()
+	p.known, p.at, p.since = epoch, rebuilding, time.Now()
+	p.tenure = &tenure{partition: p, epoch: epoch}
+	p.applyRoster()
+	p.barrier = Barrier{}
+	p.barrier.Live(p.roster.live)
+	for g, s := range p.sessions {
+		switch {
+		case s.epoch < epoch:
+			delete(p.sessions, g)
+		case s.epoch == epoch:
+			p.barrier.Heard(g)
+		}
+	}
+	p.mu.Unlock()
+	p.refuseAll(left)
+	p.nudge()
+}
+
+// release ends the tenure for the owner of a later epoch.
+func (p *partition) release(epoch uint64) {
+	p.mu.Lock()
+	if epoch < p.known {
+		p.mu.Unlock()
+		return
+	}
+	p.known = epoch
+	left := p.end()
+	for g, s := range p.sessions {
+		if s.epoch <= epoch {
+			delete(p.sessions, g)
+		}
+	}
+	p.mu.Unlock()
+	p.refuseAll(left)
+}
+
+func (p *partition) close() {
+	p.mu.Lock()
+	p.known = ^uint64(0)
+	p.end()
+	clear(p.sessions)
+	p.mu.Unlock()
+}
+
+// unserved is what a tenure leaves behind: messages no actor will see.
+type unserved struct {
+	epoch  uint64
+	inputs []Input
+}
+
+// end drops all actors of the tenure.
+func (p *partition) end() unserved {
+	if p.tenure == nil {
+		return unserved{}
+	}
+	left := unserved{epoch: p.tenure.epoch}
+	p.tenure.over.Store(true)
+	p.channels.all(func(a *activation) bool {
+		left.inputs = append(left.inputs, a.Drop()...)
+		a.retire()
+		return true
+	})
+	p.channels = newRegistry(len(p.host.parts))
+	p.tenure, p.at = nil, away
+	return left
+}
+
+func (p *partition) refuseAll(left unserved) {
+	for _, in := range left.inputs {
+		switch in.Kind {
+		case InPublish:
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Publish, NotOwner)
+		case InQuery:
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Query, NotOwner)
+		}
+	}
+}
+
+// open builds the channels from the obligations and everything the gateways said, and serves from now on.
+func (p *partition) open(t *tenure, held []Held) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applyRoster()
+	if p.tenure != t || p.at != rebuilding || !p.barrier.Passed() {
+		return // the world went on while the log was read; the next nudge comes with what changed it
+	}
+	now, grace := p.host.moment(), p.host.grace()
+	for _, h := range held {
+		pos := Position{Hash: ring.Hash(h.App, h.Name), App: h.App, Name: h.Name}
+		p.activate(pos, func(s *State) { s.Restore(now, true, grace) })
+	}
+	for _, g := range p.roster.live {
+		if s := p.sessions[g]; s != nil && s.epoch == t.epoch {
+			p.apply(g, s)
+		}
+	}
+	p.at = serving
+	p.channels.all(func(a *activation) bool {
+		a.Offer(Input{Kind: InOpened}, actor.NoLimit)
+		return true
+	})
+	p.host.log.Info("partition is served", "partition", p.id, "epoch", t.epoch,
+		"occupied", len(held), "channels", p.channels.n, "took", time.Since(p.since))
+}
+
+// activate makes a channel's actor. Nothing runs before its first message.
+func (p *partition) activate(pos Position, prepare func(*State)) *activation {
+	a := &activation{tenure: p.tenure, state: p.host.newState(pos.App, pos.Name)}
+	a.Init(p.host.sys, a)
+	if prepare != nil {
+		prepare(&a.state)
+	}
+	p.channels.put(pos, a)
+	return a
+}
+
+// offer gives an input to a channel and activates it if need be.
+func (p *partition) offer(pos Position, in Input, limit int) (*activation, actor.Outcome) {
+	if a := p.channels.find(pos); a != nil {
+		if outcome := a.Offer(in, limit); outcome != actor.Stopped {
+			return a, outcome
+		}
+		// It has decided to stop and is on its way out of the registry: the next one takes its place.
+	}
+	var prepare func(*State)
+	if p.at == rebuilding {
+		prepare = func(s *State) { s.Restore(Moment{}, false, 0) }
+	}
+	a := p.activate(pos, prepare)
+	return a, a.Offer(in, limit)
+}
+
+// owns reports whether the partition is served under this epoch.
+func (p *partition) owns(epoch uint64) bool {
+	return p.at == serving && p.tenure.epoch == epoch
+}
+
+func (p *partition) publish(g Gateway, epoch uint64, m *Publish) Refusal {
+	pos, ok := p.host.place(p.id, m.App, m.Name)
+	if !ok {
+		return NotOwner
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.owns(epoch) {
+		return NotOwner
+	}
+	switch _, outcome := p.offer(pos, Input{Kind: InPublish, From: g, Publish: m}, p.host.cfg.Mailbox); outcome {
+	case actor.Full:
+		return Busy
+	case actor.Stopped:
+		return NotOwner // the host is closed
+	}
+	return Accepted
+}
+
+// query passes the question to the channel, or answers it when there is none: asking opens nothing.
+func (p *partition) query(g Gateway, epoch uint64, m *Query) *QueryResult {
+	pos, ok := p.host.place(p.id, m.App, m.Name)
+	if !ok || !p.host.cfg.Lease.Held() {
+		p.host.counters.refused.Add(1)
+		return &QueryResult{Req: m.Req, Refusal: NotOwner}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.owns(epoch) {
+		p.host.counters.refused.Add(1)
+		return &QueryResult{Req: m.Req, Refusal: NotOwner}
+	}
+	if a := p.channels.find(pos); a != nil {
+		switch a.Offer(Input{Kind: InQuery, From: g, Query: m}, p.host.cfg.Mailbox) {
+		case actor.Accepted:
+			return nil
+		case actor.Full:
+			p.host.counters.full.Add(1)
+			return &QueryResult{Req: m.Req, Refusal: Busy}
+		}
+	}
+	return &QueryResult{Req: m.Req}
+}
+
+// list walks the open channels in order. It reads the states from outside their actors, so it neither wakes nor opens one.
+func (p *partition) list(epoch uint64, m *List) *ListResult {
+	result := &ListResult{Req: m.Req}
+	limit := m.Limit
+	if limit < 1 || limit > listMax {
+		limit = listMax
+	}
+	after := m.After
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.host.cfg.Lease.Held() || !p.owns(epoch) {
+		p.host.counters.refused.Add(1)
+		result.Refusal = NotOwner
+		return result
+	}
+	switch at := ring.Partition(after.Hash, len(p.host.parts)); {
+	case at > p.id:
+		return result
+	case at < p.id:
+		after = Position{}
+	}
+	p.channels.after(after, func(a *activation) bool {
+		if m.App != "" && a.state.app != m.App || !strings.HasPrefix(a.state.name, m.Prefix) {
+			return true
+		}
+		l, open := a.listed()
+		if !open {
+			return true
+		}
+		if len(result.Channels) == limit {
+			result.More = true
+			return false
+		}
+		result.Channels = append(result.Channels, l)
+		return true
+	})
+	return result
+}

@@ -1,0 +1,110 @@
+package channel
+
+// register takes in what a gateway says it holds.
+func (s *State) register(now Moment, in Input) {
+	r := in.Register
+	v := s.held.find(in.From)
+	if v == nil {
+		v = s.held.add(in.From)
+	} else if !in.Fresh && r.Version < v.version {
+		return // said again, late
+	}
+	if seen := parseSerial(r.Serial); s.last.less(seen) {
+		s.last = seen
+	}
+	v.version = r.Version
+	s.setCounts(now, v, r.Counts)
+	s.setConfirm(v, r.Confirm || v.confirm && !in.Fresh)
+	s.setWatch(v, r, in.Fresh)
+	if s.attached() {
+		s.open = true
+	}
+	if v.holdsNothing() {
+		s.remove(v)
+	}
+}
+
+// drop forgets a gateway.
+func (s *State) drop(now Moment, g Gateway) {
+	v := s.held.find(g)
+	if v == nil {
+		return
+	}
+	s.setCounts(now, v, Counts{})
+	s.setConfirm(v, false)
+	if v.watch != nil {
+		v.watch = nil
+		s.watched--
+	}
+	s.remove(v)
+}
+
+func (s *State) remove(v *vector) {
+	for i := range s.held.len() {
+		if s.held.at(i) == v {
+			s.held.remove(i)
+			return
+		}
+	}
+}
+
+// setCounts replaces a vector's counts, keeps the sum and notes when the last holder or attachment goes.
+func (s *State) setCounts(now Moment, v *vector, counts Counts) {
+	wasHeld, wasAttached := s.isHeld(), s.attached()
+	for c := range counts {
+		n := max(counts[c], 0) // a negative number is nobody's truth
+		if Category(c) == PresenceMembers {
+			n = 0 // members are counted by the owner
+		}
+		s.sum[c] += n - v.counts[c]
+		v.counts[c] = n
+	}
+	switch {
+	case s.isHeld():
+		s.vacateAt = 0
+	case wasHeld:
+		s.vacateAt = now.Since + s.profile.VacateDelay
+	}
+	if wasAttached && !s.attached() {
+		s.usedAt = now.Since
+	}
+}
+
+func (s *State) setConfirm(v *vector, confirm bool) {
+	if confirm != v.confirm {
+		v.confirm = confirm
+		if confirm {
+			s.owed++
+		} else {
+			s.owed--
+		}
+	}
+}
+
+// setWatch notes a gateway's watchers. Its first ones get their seed with the Registered they wait for. A gateway that
+// watches anew without waiting for one, or whose session is new, is told at once: what it knows is unknown here.
+func (s *State) setWatch(v *vector, r *Register, fresh bool) {
+	switch {
+	case r.Watchers <= 0:
+		if v.watch != nil {
+			v.watch = nil
+			s.watched--
+		}
+	case v.watch == nil:
+		v.watch = &watch{seeded: r.Confirm && !fresh}
+		s.watched++
+	case fresh:
+		*v.watch = watch{}
+	}
+}
+
+// isHeld reports whether what makes a channel occupied is there.
+func (s *State) isHeld() bool {
+	if s.profile.OccupiedByConnections {
+		return s.attached()
+	}
+	return s.sum[Subscribers] > 0
+}
+
+// attached reports any attachment, of whatever modes.
+func (s *State) attached() bool { return s.sum != Counts{} }

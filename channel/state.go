@@ -1,0 +1,328 @@
+package channel
+
+import "time"
+
+// Settings is what may differ from channel to channel.
+type Settings struct {
+	VacateDelay           time.Duration // empty for this long before vacated is proposed
+	IdleClose             time.Duration // unattached and unused for this long before the channel closes
+	OccupancyInterval     time.Duration // occupancy events that cross no zero wait at most this long
+	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
+}
+
+// Moment is what the shell knows when it steps a state.
+type Moment struct {
+	Since  time.Duration // monotonic clock of the shell, greater than 0; all delays are measured on it
+	UnixMs int64         // wall clock, for what others read: serials and the times of transitions
+	Leased bool          // whether this node may act as an owner now
+}
+
+// InputKind says what an Input is.
+type InputKind uint8
+
+// The kinds of input.
+const (
+	InTick      InputKind = iota // time has passed
+	InRegister                   // Register of From; Fresh when it is part of a Snapshot
+	InDrop                       // From holds nothing any more: its death is committed, or its Snapshot had nothing
+	InPublish                    // Publish of From
+	InQuery                      // Query of From
+	InCommitted                  // the outstanding proposal is committed
+	InFailed                     // it never will be under this epoch
+	InOpened                     // every gateway has been heard after a Restore
+)
+
+// Input is one thing that happened to a channel.
+type Input struct {
+	Kind     InputKind
+	Fresh    bool
+	From     Gateway
+	Register *Register
+	Publish  *Publish
+	Query    *Query
+}
+
+// Effect is one thing the shell must now do: propose a transition of the channel, or send a message.
+type Effect struct {
+	Propose Kind // 0: send
+	To      Gateway
+	TimeMs  int64 // of the transition: when it was decided
+	Message ToGateway
+}
+
+type phase uint8
+
+// The life of an occupancy. The log holds an obligation in occupied, delaying and vacating.
+const (
+	vacant    phase = iota
+	occupying       // occupied is proposed
+	occupied        // held, and committed
+	delaying        // committed, held by nobody, vacateAt is running
+	vacating        // vacated is proposed
+)
+
+// leaseRetry is how soon what stood still for want of a lease is tried again.
+const leaseRetry = 200 * time.Millisecond
+
+// Profile is what many channels share: their settings and the host's series of serials.
+type Profile struct {
+	Settings
+	Series string
+}
+
+// State is one channel on its owner. It is pure: Step does no I/O, reads no clock and starts nothing. It is kept small,
+// since there is one for every open channel.
+type State struct {
+	profile   *Profile
+	app, name string
+
+	sum  Counts // over all vectors
+	held vectors
+
+	vacateAt time.Duration // since the channel is held by nobody; 0 while held
+	usedAt   time.Duration // last publish, or when the last attachment went
+	rollAt   time.Duration // when changed counts are told at the latest; 0: none to tell
+	retryAt  time.Duration // when to look for a lease again; 0: not needed
+
+	last    position // greatest serial given or seen
+	owed    int32    // vectors with confirm
+	watched int32    // vectors with watch
+	phase   phase
+	open    bool
+	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
+}
+
+// NewState makes a channel that is closed and vacant. Its serials go on above floor.
+func NewState(app, name string, profile *Profile, floor position) State {
+	return State{profile: profile, app: app, name: name, last: floor}
+}
+
+// Restore is for the first moments of an owner: nothing is said before InOpened, since a sum over some of the gateways
+// is nobody's business. obliged channels are occupied in the log; when nobody turns out to hold it the channel is
+// vacated after its delay, or the grace if that is longer.
+func (s *State) Restore(now Moment, obliged bool, grace time.Duration) {
+	s.waiting = true
+	if obliged {
+		s.phase, s.open, s.usedAt = delaying, true, now.Since
+		s.vacateAt = now.Since + max(s.profile.VacateDelay, grace)
+	}
+}
+
+// Open reports whether the channel is open: attached, or used within the last IdleClose.
+func (s *State) Open() bool { return s.open }
+
+// Occupied reports whether the log holds the channel as occupied, as far as this owner knows.
+func (s *State) Occupied() bool { return s.phase >= occupied }
+
+// Counts is the channel's occupancy.
+func (s *State) Counts() Counts { return s.sum }
+
+// Done reports that nothing would be lost if the state were forgotten.
+func (s *State) Done() bool {
+	return !s.open && s.phase == vacant && s.held.len() == 0 && !s.waiting
+}
+
+// Wake is when a tick is needed at the latest; 0 is never.
+func (s *State) Wake() time.Duration {
+	var at time.Duration
+	sooner := func(t time.Duration) {
+		if at == 0 || t < at {
+			at = t
+		}
+	}
+	if s.waiting {
+		return 0
+	}
+	if s.retryAt > 0 {
+		sooner(s.retryAt)
+	} else {
+		if s.phase == delaying {
+			sooner(s.vacateAt)
+		}
+		if s.rollAt > 0 {
+			sooner(s.rollAt)
+		}
+	}
+	if s.open && !s.attached() {
+		sooner(s.usedAt + s.profile.IdleClose)
+	}
+	return at
+}
+
+// Step applies one input and appends what must now happen to effects, in order. Messages in effects are shared between
+// gateways and must not be written to.
+func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
+	switch in.Kind {
+	case InRegister:
+		s.register(now, in)
+	case InDrop:
+		s.drop(now, in.From)
+	case InPublish:
+		return s.publish(now, in.From, in.Publish, effects)
+	case InQuery:
+		return append(effects, Effect{To: in.From, Message: s.query(now, in.Query)})
+	case InCommitted:
+		s.committed()
+	case InFailed:
+		return effects // another owner follows and finds the obligation, or its absence, in the log
+	case InOpened:
+		s.waiting = false
+	}
+	return s.settle(now, effects)
+}
+
+// settle brings out what the state and the time ask for.
+func (s *State) settle(now Moment, effects []Effect) []Effect {
+	if s.waiting {
+		return effects
+	}
+	s.close(now)
+	if !now.Leased {
+		s.retryAt = 0
+		if s.due(now) {
+			s.retryAt = now.Since + leaseRetry
+		}
+		return effects
+	}
+	s.retryAt = 0
+	effects = s.occupancy(now, effects)
+	effects = s.confirm(now, effects)
+	return s.tell(now, effects)
+}
+
+// due reports that something would be said or proposed now if there were a lease.
+func (s *State) due(now Moment) bool {
+	return s.owed > 0 || s.watched > 0 ||
+		s.phase == vacant && s.isHeld() ||
+		(s.phase == occupied || s.phase == delaying) && !s.isHeld() && now.Since >= s.vacateAt
+}
+
+// close ends the channel's time of being open.
+func (s *State) close(now Moment) {
+	if s.open && !s.attached() && now.Since >= s.usedAt+s.profile.IdleClose {
+		s.open = false
+	}
+}
+
+// occupancy moves the life of the occupancy on, proposing what the log must learn.
+func (s *State) occupancy(now Moment, effects []Effect) []Effect {
+	isHeld := s.isHeld()
+	if s.phase == occupied && !isHeld {
+		s.phase = delaying
+	}
+	switch {
+	case s.phase == vacant && isHeld:
+		s.phase = occupying
+		return append(effects, Effect{Propose: Occupy, TimeMs: now.UnixMs})
+	case s.phase == delaying && isHeld:
+		s.phase = occupied // came back within the delay: no trace
+	case s.phase == delaying && now.Since >= s.vacateAt:
+		s.phase = vacating
+		return append(effects, Effect{Propose: Vacate, TimeMs: now.UnixMs})
+	}
+	return effects
+}
+
+func (s *State) committed() {
+	switch s.phase {
+	case occupying:
+		s.phase = occupied
+	case vacating:
+		s.phase = vacant
+	}
+}
+
+// confirm answers the registers that the log covers now.
+func (s *State) confirm(now Moment, effects []Effect) []Effect {
+	if s.owed == 0 || s.isHeld() && s.phase != occupied {
+		return effects
+	}
+	serial := s.point(now).serial(s.profile.Series)
+	for i := s.held.len() - 1; i >= 0; i-- {
+		v := s.held.at(i)
+		if !v.confirm {
+			continue
+		}
+		effects = append(effects, Effect{To: v.gateway, Message: &Registered{
+			App: s.app, Name: s.name, Version: v.version, Serial: serial, Counts: s.sum,
+		}})
+		v.confirm = false
+		s.owed--
+		if v.watch != nil && v.watch.seeded {
+			v.watch.seeded, v.watch.known, v.watch.told = false, true, s.sum
+		}
+		if v.holdsNothing() {
+			s.held.remove(i)
+		}
+	}
+	return effects
+}
+
+// point is where a new attachment begins: below all messages to come.
+func (s *State) point(now Moment) position {
+	if first := (position{ms: now.UnixMs}); s.last == (position{}) {
+		s.last = first
+	}
+	return s.last
+}
+
+// tell brings occupancy events to the gateways that watch.
+func (s *State) tell(now Moment, effects []Effect) []Effect {
+	if s.watched == 0 {
+		s.rollAt = 0
+		return effects
+	}
+	roll := s.profile.OccupancyInterval <= 0 || s.rollAt > 0 && now.Since >= s.rollAt
+	var event *Occupancy
+	late := false
+	for i := range s.held.len() {
+		v := s.held.at(i)
+		w := v.watch
+		if w == nil || w.seeded || w.known && w.told == s.sum {
+			continue
+		}
+		if w.known && !roll && !crosses(w.told, s.sum) {
+			late = true
+			continue
+		}
+		if event == nil {
+			event = &Occupancy{App: s.app, Name: s.name, Counts: s.sum}
+		}
+		effects = append(effects, Effect{To: v.gateway, Message: event})
+		w.known, w.told = true, s.sum
+	}
+	switch {
+	case !late:
+		s.rollAt = 0
+	case s.rollAt == 0:
+		s.rollAt = now.Since + s.profile.OccupancyInterval
+	}
+	return effects
+}
+
+// publish gives the messages their serial and sends them to every gateway with subscribers, the publisher's included.
+func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) []Effect {
+	if !now.Leased || s.waiting {
+		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: NotOwner}})
+	}
+	s.last = s.last.after(now.UnixMs)
+	s.open, s.usedAt = true, now.Since
+	serial := s.last.serial(s.profile.Series)
+	if s.sum[Subscribers] > 0 {
+		d := &Delivery{App: s.app, Name: s.name, Serial: serial, ID: p.ID, ConnID: p.ConnID, TimeMs: now.UnixMs, Messages: p.Messages}
+		for i := range s.held.len() {
+			if v := s.held.at(i); v.counts[Subscribers] > 0 {
+				effects = append(effects, Effect{To: v.gateway, Message: d})
+			}
+		}
+	}
+	// The answer comes last: a publisher that reads it knows the message to be on its way everywhere.
+	return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
+}
+
+func (s *State) query(now Moment, q *Query) *QueryResult {
+	if !now.Leased || s.waiting {
+		return &QueryResult{Req: q.Req, Refusal: NotOwner}
+	}
+	return &QueryResult{Req: q.Req, Active: s.open, Counts: s.sum}
+}

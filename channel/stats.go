@@ -1,0 +1,45 @@
+package channel
+
+import "sync/atomic"
+
+// HostStats is what a Host has done and holds. Gauges are of the instant, the rest counts since NewHost.
+type HostStats struct {
+	Open, Occupied      int // channels: gauges
+	Rebuilding, Serving int // partitions: gauges
+
+	Publishes   uint64 // accepted
+	Deliveries  uint64 // frames to gateways
+	Registers   uint64 // taken, those in Snapshots included
+	Snapshots   uint64
+	Proposals   uint64
+	Refused     uint64 // requests answered NotOwner
+	MailboxFull uint64 // requests answered Busy, and registers that could not be kept
+	Unsent      uint64 // frames a gateway's link did not take
+	Strays      uint64 // frames that came for an epoch or a place that was not theirs, and registers without a Snapshot
+}
+
+type counters struct {
+	open, occupied                                                                        atomic.Int64
+	publishes, deliveries, registers, snapshots, proposals, refused, full, unsent, strays atomic.Uint64
+}
+
+// Stats reads the figures.
+func (h *Host) Stats() HostStats {
+	c := &h.counters
+	stats := HostStats{
+		Open: int(c.open.Load()), Occupied: int(c.occupied.Load()),
+		Publishes: c.publishes.Load(), Deliveries: c.deliveries.Load(),
+		Registers: c.registers.Load(), Snapshots: c.snapshots.Load(),
+		Proposals: c.proposals.Load(), Refused: c.refused.Load(),
+		MailboxFull: c.full.Load(), Unsent: c.unsent.Load(), Strays: c.strays.Load(),
+	}
+	for i := range h.parts {
+		switch h.parts[i].stage() {
+		case rebuilding:
+			stats.Rebuilding++
+		case serving:
+			stats.Serving++
+		}
+	}
+	return stats
+}
