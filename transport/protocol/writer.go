@@ -334,9 +334,10 @@ func (w *writer) number(n number) bool {
 	return false
 }
 
+// appendJSONFloat writes a number the way JavaScript does: with an exponent only where it is very small or large.
 func appendJSONFloat(b []byte, v float64, bits int) []byte {
-	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
-		return strconv.AppendFloat(b, v, 'f', -1, bits)
+	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		return strconv.AppendFloat(b, v, 'e', -1, bits)
 	}
-	return strconv.AppendFloat(b, v, 'g', -1, bits)
+	return strconv.AppendFloat(b, v, 'f', -1, bits)
 }

@@ -1,0 +1,190 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"innkeeper/channel"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var goldenDelivery = channel.Delivery{
+	App: "demo", Name: "room", Serial: "01726585978590-001@series", ID: "conn1:7", ConnID: "conn1", TimeMs: 1726585978590,
+	Messages: []channel.Message{
+		{Name: "greet", ClientID: "alice", Kind: channel.StringData, Data: []byte("hello \"you\"\n")},
+		{Kind: channel.BinaryData, Data: []byte{0, 1, 0xfe, 0xff}},
+		{Kind: channel.BinaryData, Data: []byte("secret"), Encoding: "utf-8/cipher+aes-128-cbc"},
+		{ID: "own-id", Kind: channel.StringData, Data: []byte(`{"a":1}`), Encoding: "json", Extras: []byte(`{"headers":{"n":-70000,"f":1.5,"ok":true,"none":null,"list":[1,300,70000,5000000000]}}`)},
+		{Kind: channel.StringData, Data: []byte{}},
+		{Name: "no data"},
+	},
+}
+
+var goldenCounts = channel.Counts{3, 2, 3, 1, 0, 3, 0, 0}
+
+// goldenFrames is one of each, by name.
+var goldenFrames = map[string]func(Format) []byte{
+	"connected": func(f Format) []byte {
+		return AppendConnected(nil, f, &Connected{ConnectionID: "xbY3mZpQ4Kcd", Details: ConnectionDetails{
+			ClientID: "*", ConnectionKey: "xbY3mZpQ4Kcd!key", MaxMessageSize: 65536, MaxFrameSize: 524288, MaxInboundRate: 1000,
+			ConnectionStateTTL: 120000, MaxIdleInterval: 15000, ServerID: "n1"}})
+	},
+	"connected_failed_resume": func(f Format) []byte {
+		return AppendConnected(nil, f, &Connected{ConnectionID: "id", Details: ConnectionDetails{ConnectionKey: "key"},
+			Error: Errorf(CodeBadConnectionKey, "the connection key cannot be read")})
+	},
+	"attached": func(f Format) []byte {
+		return AppendAttached(nil, f, &Attached{Channel: "[?rewind=1]room", ChannelSerial: "01726585978590-001@series",
+			Flags: FlagResumed | DefaultModes, Params: map[string]string{"rewind": "1", "modes": "publish,subscribe"}})
+	},
+	"attached_plain": func(f Format) []byte {
+		return AppendAttached(nil, f, &Attached{Channel: "room", Flags: ModeSubscribe,
+			Error: NewError(CodePositionExpired)})
+	},
+	"detached":       func(f Format) []byte { return AppendDetached(nil, f, "room", nil) },
+	"detached_error": func(f Format) []byte { return AppendDetached(nil, f, "room", NewError(CodeBusy)) },
+	"error": func(f Format) []byte {
+		return AppendError(nil, f, &ErrorInfo{Message: "invalid credentials", Code: 40101, StatusCode: 401,
+			Href: "https://example.com/40101", Detail: map[string]string{"key": "demo.x", "hint": "look at the id"}})
+	},
+	"channel_error":        func(f Format) []byte { return AppendChannelError(nil, f, ":bad", ValidateName(":bad")) },
+	"channel_error_noname": func(f Format) []byte { return AppendChannelError(nil, f, "", ValidateName("")) },
+	"heartbeat":            func(f Format) []byte { return AppendHeartbeat(nil, f, "") },
+	"heartbeat_reply":      func(f Format) []byte { return AppendHeartbeat(nil, f, "ping-1") },
+	"disconnected":         func(f Format) []byte { return AppendDisconnected(nil, f, NewError(CodeDisconnected)) },
+	"closed":               func(f Format) []byte { return AppendClosed(nil, f) },
+	"auth":                 func(f Format) []byte { return AppendAuth(nil, f) },
+	"ack": func(f Format) []byte {
+		return AppendAck(nil, f, 0, Ack{"01726585978590-001@series", 1})
+	},
+	"ack_several": func(f Format) []byte {
+		return AppendAck(nil, f, 41, Ack{"01726585978590-001@series", 2}, Ack{"", 1}, Ack{"", 0}, Ack{"01726585978591-000@series", 12})
+	},
+	"nack":    func(f Format) []byte { return AppendNack(nil, f, 7, 1, NewError(CodeNoCapability)) },
+	"message": func(f Format) []byte { return AppendMessage(nil, f, "room", &goldenDelivery) },
+	"message_rest": func(f Format) []byte {
+		return AppendMessage(nil, f, "[?rewind=1]röom\u2028", &channel.Delivery{Serial: "s", ID: "base", TimeMs: 1,
+			Messages: []channel.Message{{Name: "n", Kind: channel.StringData, Data: []byte("grüße 😀")}}})
+	},
+	"occupancy": func(f Format) []byte {
+		return AppendOccupancy(nil, f, "room", "V12G5ABc_M:0", 1612286351217, &goldenCounts, AllCategories)
+	},
+	"occupancy_subscribers": func(f Format) []byte {
+		return AppendOccupancy(nil, f, "room", "V12G5ABc_M:1", 1612286351218, &goldenCounts, channel.Subscribers)
+	},
+	"sync_empty": func(f Format) []byte { return AppendEmptySync(nil, f, "room") },
+
+	"client_attach": func(f Format) []byte {
+		return AppendAttach(nil, f, &Attach{Channel: "room", ChannelSerial: "s", Flags: ModeSubscribe, Params: map[string]string{"occupancy": "metrics"}})
+	},
+	"client_attach_plain": func(f Format) []byte { return AppendAttach(nil, f, &Attach{Channel: "room"}) },
+	"client_detach":       func(f Format) []byte { return AppendDetach(nil, f, "room") },
+	"client_publish": func(f Format) []byte {
+		return AppendPublish(nil, f, "room", 7, map[string]string{"_forceNack": "true"}, goldenDelivery.Messages[:3]...)
+	},
+	"client_close": func(f Format) []byte { return AppendClose(nil, f) },
+	"client_auth":  func(f Format) []byte { return AppendClientAuth(nil, f, "token") },
+
+	"rest_error": func(f Format) []byte { return AppendErrorBody(nil, f, NewError(CodeNotFound)) },
+	"rest_time":  func(f Format) []byte { return AppendTime(nil, f, 1612286351217) },
+	"rest_published": func(f Format) []byte {
+		return AppendPublished(nil, f, "room", "base", "01726585978590-001@series", 2)
+	},
+	"rest_details": func(f Format) []byte { return AppendChannelDetails(nil, f, "room", true, &goldenCounts) },
+	"rest_channels": func(f Format) []byte {
+		return AppendChannels(nil, f, []channel.Listed{{App: "demo", Name: "a", Counts: goldenCounts}, {App: "demo", Name: "b"}})
+	},
+	"rest_names": func(f Format) []byte {
+		return AppendChannelNames(nil, f, []channel.Listed{{Name: "a"}, {Name: "b/c"}})
+	},
+	"rest_names_none": func(f Format) []byte { return AppendChannelNames(nil, f, nil) },
+}
+
+// golden is the content of a golden file: JSON as it is, msgpack as a hex dump.
+func golden(f Format, frame []byte) []byte {
+	if f == MsgPack {
+		return []byte(hex.Dump(frame))
+	}
+	return append(bytes.Clone(frame), '\n')
+}
+
+func TestGoldenFrames(t *testing.T) {
+	for name, frame := range goldenFrames {
+		for _, f := range formats {
+			path := filepath.Join("testdata", "frames", name+"."+f.String())
+			got := golden(f, frame(f))
+			if *update {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s as %s\n got %s\nwant %s", name, f, got, want)
+			}
+		}
+	}
+}
+
+// Both formats of a frame have to decode to the same thing, and be well-formed in the eyes of others.
+func TestGoldenFramesAgree(t *testing.T) {
+	for name, frame := range goldenFrames {
+		t.Run(name, func(t *testing.T) {
+			asJSON, asMsgpack := frame(JSON), frame(MsgPack)
+			if !json.Valid(asJSON) {
+				t.Fatalf("not JSON: %s", asJSON)
+			}
+			checkMsgpack(t, asMsgpack)
+			if strings.HasPrefix(name, "rest_") {
+				return
+			}
+			a, b := mustDecode(t, JSON, asJSON), mustDecode(t, MsgPack, asMsgpack)
+			if got, want := printFrame(b), printFrame(a); got != want {
+				t.Errorf("msgpack and JSON differ\n got %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// The keys that clients crash without, looked at in the text itself.
+func TestFramesKeepTheRulesThatBreakClients(t *testing.T) {
+	for _, c := range []struct{ frame, has, lacks string }{
+		{"connected", `"connectionDetails":{`, ``},
+		{"connected_failed_resume", `"error":{"message":`, `"clientId"`},
+		{"ack", `"msgSerial":0,"count":1,"res":[{"serials":["01726585978590-001@series:000"]}]`, ``},
+		{"ack_several", `"count":4`, ``},
+		{"ack_several", `{"serials":[null]},{"serials":[]}`, ``},
+		{"ack_several", `@series:011"`, ``},
+		{"nack", `"msgSerial":7,"count":1,"error":{"message":`, ``},
+		{"nack", `"code":40160,"statusCode":401`, ``},
+		{"error", `"code":40101`, `"channel"`},
+		{"channel_error_noname", `"channel":""`, ``},
+		{"heartbeat", `{"action":0}`, `"id"`},
+		{"occupancy", `\"presenceMembers\":0`, `channelSerial`},
+		{"occupancy_subscribers", `"data":"{\"metrics\":{\"subscribers\":3}}","encoding":"json"`, `connectionId`},
+		{"sync_empty", `"presence":[]`, ``},
+		{"message", `"id":"conn1:7:1"`, ``},
+		{"message", `"data":"AAH+/w==","encoding":"base64"`, ``},
+		{"message", `"encoding":"utf-8/cipher+aes-128-cbc/base64"`, ``},
+		{"message", `"id":"own-id"`, ``},
+		{"message", `"data":"","timestamp"`, ``},
+		{"message", `"serial":"01726585978590-001@series:005","version":{"serial":"01726585978590-001@series:005","timestamp":1726585978590}`, ``},
+		{"message_rest", `"channel":"[?rewind=1]röom\u2028"`, `connectionId`},
+		{"rest_names_none", `[]`, ``},
+	} {
+		got := string(goldenFrames[c.frame](JSON))
+		if !strings.Contains(got, c.has) || c.lacks != "" && strings.Contains(got, c.lacks) {
+			t.Errorf("%s: want %s in it and no %s\n%s", c.frame, c.has, c.lacks, got)
+		}
+	}
+}
