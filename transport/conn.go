@@ -1,0 +1,295 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"innkeeper/transport/auth"
+	"innkeeper/transport/protocol"
+)
+
+// conn is one client's connection: one WebSocket. It stays thin, since most connections are idle most of the time.
+type conn struct {
+	// Static once the read loop runs.
+	g          *Gateway
+	ws         *websocket.Conn
+	raw        net.Conn
+	rc         syscall.RawConn // nil where a write cannot be tried without waiting
+	id         string
+	key        string // connection key: id and a secret
+	identity   auth.Identity
+	format     protocol.Format
+	noEcho     bool
+	heartbeats bool // the client cannot see pings
+	since      int64
+
+	// Owned by the read loop.
+	early       []byte // read by net/http together with the request
+	attachments []*attachment
+
+	// Shared.
+	heard  atomic.Bool   // since the last sweep
+	ended  atomic.Uint32 // an ending
+	opened atomic.Int32  // attachments, for introspection
+	out    outbox
+	acks   acks
+
+	// Guarded by the sweeper's slot.
+	slot   int
+	index  int
+	pinged bool // owned by the sweeping goroutine
+}
+
+// open binds the connection to its socket.
+func (c *conn) open(raw net.Conn) {
+	c.raw = raw
+	if sc, ok := raw.(syscall.Conn); ok {
+		if rc, err := sc.SyscallConn(); err == nil {
+			c.rc = rc
+		}
+	}
+}
+
+// connect is what a client asks for in the query of its upgrade.
+type connect struct {
+	resume  string // a connection key, of resume or recover
+	refusal *protocol.ErrorInfo
+}
+
+// setUp reads the query and fills the connection's static fields. Strings that are kept are copied, else they would
+// keep the whole request alive.
+func (c *conn) setUp(r *http.Request) connect {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	var k connect
+	var known bool
+	var identity auth.Identity
+	c.format, known = protocol.ParseFormat(query.Get("format"))
+	c.noEcho = query.Get("echo") == "false"
+	c.heartbeats = query.Get("heartbeats") == "true"
+	c.since = time.Now().UnixMilli()
+	if k.resume = query.Get("resume"); k.resume == "" {
+		k.resume = query.Get("recover")
+	}
+	switch {
+	case err != nil:
+		k.refusal = protocol.Errorf(protocol.CodeBadRequest, "the query of the URL cannot be read")
+	case !known:
+		k.refusal = protocol.Errorf(protocol.CodeBadParamValue, "unknown format %q (want json or msgpack)", query.Get("format"))
+	case !versionServed(query.Get("v")):
+		k.refusal = protocol.Errorf(protocol.CodeBadVersion, "protocol version %q is not served (want 2 or newer)", query.Get("v"))
+	default:
+		var cred auth.Credentials
+		if cred, k.refusal = auth.FromRequest(r, query); k.refusal == nil {
+			identity, k.refusal = c.g.cfg.Auth.Authenticate(cred)
+		}
+	}
+	c.identity = identity
+	c.identity.ClientID = strings.Clone(identity.ClientID)
+	return k
+}
+
+// versionServed accepts versions from 2 on, and none at all as the newest. Old clients write 1.2 and the like.
+func versionServed(v string) bool {
+	if v == "" {
+		return true
+	}
+	f, err := strconv.ParseFloat(v, 64)
+	return err == nil && f >= 2
+}
+
+// connID lengths: 9 random bytes for the id, 18 for the secret of the key.
+const (
+	idBytes     = 9
+	secretBytes = 18
+)
+
+// draw gives the connection its id and key.
+func (c *conn) draw() {
+	var b [idBytes + secretBytes]byte
+	rand.Read(b[:])
+	enc := base64.RawURLEncoding
+	c.key = enc.EncodeToString(b[:idBytes]) + "!" + enc.EncodeToString(b[idBytes:])
+	c.id = c.key[:enc.EncodedLen(idBytes)]
+}
+
+// resumeError is what CONNECTED says to a client that asked to resume: the state of a connection is not kept, its
+// channels resume by their serials.
+func resumeError(key string) *protocol.ErrorInfo {
+	if key == "" {
+		return nil
+	}
+	enc := base64.RawURLEncoding
+	id, secret, _ := strings.Cut(key, "!")
+	if len(id) != enc.EncodedLen(idBytes) || len(secret) != enc.EncodedLen(secretBytes) {
+		return protocol.Errorf(protocol.CodeBadConnectionKey, "the connection key to resume is malformed")
+	}
+	return protocol.Errorf(protocol.CodeConnectionGone, "the connection could not be resumed: its state is not there any more")
+}
+
+// run is the read loop. It ends when the connection does, and leaves nothing behind.
+func (c *conn) run() {
+	defer c.g.conns.Done()
+	for c.ended.Load() == uint32(running) {
+		if !c.step() {
+			break
+		}
+	}
+	c.end(endGone, 0, nil) // unless it ended for a better reason
+	c.leaveChannels()
+	c.finish()
+	c.g.sweeper.remove(c)
+}
+
+// greet sends CONNECTED, or why not. The connection is in the sweeper already, so a fence that falls now is seen either
+// here or by those who end all connections.
+func (c *conn) greet(k connect) {
+	switch {
+	case k.refusal != nil:
+		c.g.log.Debug("connect refused", "error", k.refusal, "remote", c.raw.RemoteAddr())
+		c.fail(endRefused, 1008, k.refusal)
+	case c.g.fenced.Load():
+		c.dismiss(endFenced, 1012, errFenced)
+	case c.g.draining.Load():
+		c.dismiss(endDrained, 1012, errDraining)
+	default:
+		cfg := &c.g.cfg
+		c.reply(func(dst []byte) []byte {
+			return protocol.AppendConnected(dst, c.format, &protocol.Connected{
+				ConnectionID: c.id,
+				Details: protocol.ConnectionDetails{
+					ClientID:           c.identity.ClientID,
+					ConnectionKey:      c.key,
+					MaxMessageSize:     cfg.MaxMessageSize,
+					MaxFrameSize:       cfg.MaxFrameSize,
+					MaxInboundRate:     cfg.MaxInboundRate,
+					ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),
+					MaxIdleInterval:    maxIdleInterval.Milliseconds(),
+					ServerID:           cfg.NodeID,
+				},
+				Error: resumeError(k.resume),
+			})
+		})
+	}
+}
+
+// buffers holds what frames are read into. Nothing that is decoded from a buffer refers to it.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+const bufferKeep = 64 << 10
+
+var errFrameTooLarge = errors.New("frame too large")
+
+// step reads and serves one frame. It is false when the connection is at its end.
+func (c *conn) step() bool {
+	_, r, err := c.ws.Reader(context.Background()) // waits here, without a buffer
+	if err != nil {
+		return false
+	}
+	buf := buffers.Get().(*[]byte)
+	b, err := c.read((*buf)[:0], r)
+	if err == nil && c.ended.Load() == uint32(running) {
+		c.g.count.framesIn.Add(1)
+		c.g.count.bytesIn.Add(uint64(len(b)))
+		c.serve(b)
+	}
+	if cap(b) <= bufferKeep {
+		*buf = b
+		buffers.Put(buf)
+	}
+	if errors.Is(err, errFrameTooLarge) {
+		c.fail(endProtocol, 1009, protocol.Errorf(protocol.CodeTooLarge, "a frame exceeds the limit of %d bytes", c.g.cfg.MaxFrameSize))
+	}
+	return err == nil
+}
+
+// read appends a whole message to b.
+func (c *conn) read(b []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > c.g.cfg.MaxFrameSize:
+			return b, errFrameTooLarge
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return b, err
+		}
+	}
+}
+
+// serve does what one frame asks for. Actions that no client sends, and those nobody knows, are ignored.
+func (c *conn) serve(frame []byte) {
+	pm, err := protocol.Decode(c.format, frame)
+	if err != nil {
+		info := protocol.AsError(err)
+		c.g.log.Debug("unreadable frame", "connection", c.id, "error", info)
+		c.fail(endProtocol, 1007, info)
+		return
+	}
+	switch pm.Action {
+	case protocol.ActionHeartbeat:
+		if pm.ID != "" {
+			c.reply(func(dst []byte) []byte { return protocol.AppendHeartbeat(dst, c.format, pm.ID) })
+		}
+	case protocol.ActionAttach:
+		c.attach(pm)
+	case protocol.ActionDetach:
+		c.detach(pm)
+	case protocol.ActionMessage:
+		c.publish(pm)
+	case protocol.ActionPresence, protocol.ActionObject, protocol.ActionAnnotation:
+		c.nack(pm, protocol.Errorf(protocol.CodeBadRequest, "%s is not supported yet", pm.Action))
+	case protocol.ActionSync:
+		c.reply(func(dst []byte) []byte { return protocol.AppendEmptySync(dst, c.format, pm.Channel) })
+	case protocol.ActionClose:
+		c.end(endClosed, 1000, protocol.AppendClosed(begin(nil), c.format))
+	case protocol.ActionDisconnect:
+		c.end(endLeft, 1000, nil)
+	case protocol.ActionAuth:
+		c.fail(endAuth, 1008, protocol.Errorf(protocol.CodeUnauthorized,
+			"token authentication is not enabled on this server: use an API key"))
+	}
+}
+
+// reply sends one frame from the read loop.
+func (c *conn) reply(encode func(dst []byte) []byte) {
+	f := flushers.Get().(*flusher)
+	defer flushers.Put(f)
+	f.encode = encode(begin(f.encode))
+	c.settle(f, c.out.append(append([]byte(nil), seal(f.encode, c.format)...), c.g.cfg.OutboxBytes))
+}
+
+// settle does what the outcome of an append asks for, right away.
+func (c *conn) settle(f *flusher, a appended) {
+	switch a {
+	case first, urgent:
+		c.flush(f)
+	case overflow:
+		c.overflow()
+	}
+}
+
+// flushNow writes what is pending.
+func (c *conn) flushNow() {
+	f := flushers.Get().(*flusher)
+	c.flush(f)
+	flushers.Put(f)
+}

@@ -1,0 +1,314 @@
+package transport
+
+import (
+	"bytes"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
+)
+
+const (
+	// batchMax bounds how many commands are processed before what they caused is written.
+	batchMax = 1024
+	// tick is how often a shard with unanswered requests or attaches looks at their deadlines and tries again.
+	tick = 50 * time.Millisecond
+)
+
+// shard is one slice of the gateway's hub: all channels of some of the partitions, with their attachments, and what is
+// asked of the owners of these partitions. One goroutine owns everything in it; the rest of the world sends commands.
+//
+// A batch of commands is processed first and then all connections it had frames for are written to, once each. Under
+// load many frames share a write; at low rates a delivery is one write per subscriber, made right here.
+type shard struct {
+	// Static after construction.
+	g     *Gateway
+	index int
+	in    *queue
+	done  chan struct{} // closed by the goroutine at its end
+
+	// Owned by the goroutine.
+	parts    []*partition // by partition / number of shards; nil until used
+	requests map[uint64]*request
+	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
+	touched  []*localChannel
+	dirty    []*conn // have frames that this shard has to flush
+	acked    []*conn // have answers that this shard has to emit
+	out      flusher
+	frames   frameCache
+	spare    []command
+	timer    *time.Timer
+	ticking  bool
+
+	// Written by the goroutine, read by anybody.
+	channels    atomic.Int64
+	attachments atomic.Int64
+	pending     atomic.Int64
+	deliveries  atomic.Uint64
+	dropped     atomic.Uint64
+	refused     atomic.Uint64
+	lost        atomic.Uint64
+}
+
+func newShard(g *Gateway, index int) *shard {
+	n := (g.cfg.Partitions + len(g.shards) - 1) / len(g.shards)
+	return &shard{
+		g:        g,
+		index:    index,
+		in:       newQueue(),
+		done:     make(chan struct{}),
+		parts:    make([]*partition, n),
+		requests: make(map[uint64]*request),
+		timer:    time.NewTimer(time.Hour),
+	}
+}
+
+// part is a partition of this shard.
+func (s *shard) part(id uint32) *partition {
+	i := int(id) / len(s.g.shards)
+	if s.parts[i] == nil {
+		s.parts[i] = &partition{id: id, channels: make(map[channelKey]*localChannel)}
+	}
+	return s.parts[i]
+}
+
+// run processes commands until the queue is closed and empty.
+func (s *shard) run() {
+	defer close(s.done)
+	defer s.timer.Stop()
+	s.timer.Stop()
+	for {
+		select {
+		case <-s.in.wake:
+			batch := s.in.take(s.spare)
+			s.process(batch)
+			s.spare = batch[:0]
+		case now := <-s.timer.C:
+			s.ticking = false
+			s.tick(now)
+		case <-s.g.stop:
+			s.abandon()
+			return
+		}
+		s.finishBatch()
+		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0) {
+			s.ticking = true
+			s.timer.Reset(tick)
+		}
+	}
+}
+
+func (s *shard) process(batch []command) {
+	for i := range batch {
+		s.handle(&batch[i])
+		batch[i] = command{}
+		if (i+1)%batchMax == 0 {
+			s.finishBatch()
+		}
+	}
+}
+
+func (s *shard) handle(c *command) {
+	p := s.part(c.part)
+	switch c.kind {
+	case doAttach:
+		s.attach(p, c.what.(*attachOrder))
+	case doDetach:
+		s.detach(c.what.(*attachment))
+	case doGone:
+		for _, a := range c.what.([]*attachment) {
+			s.remove(a)
+		}
+	case doRequest:
+		s.request(p, c.what.(*request))
+	case doFromOwner:
+		s.fromOwner(p, c)
+	case doRouted:
+		s.routed(p, c.what.(Route))
+	case doUnrouted:
+		s.unrouted(p)
+	case doInspect:
+		c.what.(func(*shard))(s)
+	}
+}
+
+// fromOwner takes what an owner said, unless it is not the partition's owner any more.
+func (s *shard) fromOwner(p *partition, c *command) {
+	if !p.routed || p.route.Epoch != c.epoch || p.route.Node != c.node {
+		s.dropped.Add(1)
+		return
+	}
+	switch m := c.what.(type) {
+	case *channel.Delivery:
+		s.deliver(p, m)
+	case *channel.Registered:
+		s.registered(p, m)
+	case *channel.Occupancy:
+		s.occupancy(p, m)
+	case *channel.Published:
+		s.answered(p, m.Req, m.Refusal, m)
+	case *channel.QueryResult:
+		s.answered(p, m.Req, m.Refusal, m)
+	case *channel.ListResult:
+		s.answered(p, m.Req, m.Refusal, m)
+	}
+}
+
+// finishBatch tells owners what changed and writes what has piled up.
+func (s *shard) finishBatch() {
+	s.registerTouched()
+	for i, c := range s.acked {
+		s.sent(c, c.emit(&s.out))
+		s.acked[i] = nil
+	}
+	s.acked = s.acked[:0]
+	for i, c := range s.dirty {
+		c.flush(&s.out)
+		s.dirty[i] = nil
+	}
+	s.dirty = s.dirty[:0]
+	s.frames.forget()
+}
+
+// send queues an immutable frame for a connection; it is written at the end of the batch at the latest.
+func (s *shard) send(c *conn, frame []byte) {
+	s.sent(c, c.out.append(frame, s.g.cfg.OutboxBytes))
+}
+
+// sent does what the outcome of an append asks for.
+func (s *shard) sent(c *conn, a appended) {
+	switch a {
+	case first:
+		s.dirty = append(s.dirty, c)
+	case urgent:
+		c.flush(&s.out)
+	case overflow:
+		c.overflow()
+	}
+}
+
+// sendNew encodes a frame for one connection and queues it.
+func (s *shard) sendNew(c *conn, encode func(dst []byte) []byte) {
+	s.out.encode = encode(begin(s.out.encode))
+	s.send(c, bytes.Clone(seal(s.out.encode, c.format)))
+}
+
+// tick looks at deadlines and asks again what was refused.
+func (s *shard) tick(now time.Time) {
+	s.expireAttaches(now)
+	for _, p := range s.parts {
+		if p != nil && p.head != nil {
+			s.expireRequests(p, now)
+			s.pump(p, now)
+		}
+	}
+}
+
+// abandon answers everybody who waits for this shard; it is about to end.
+func (s *shard) abandon() {
+	s.in.close()
+	for batch := s.in.take(nil); len(batch) > 0; batch = s.in.take(nil) {
+		for i := range batch {
+			switch what := batch[i].what.(type) {
+			case *request:
+				s.complete(what, nil, errClosed)
+			case func(*shard):
+				what(s)
+			}
+		}
+	}
+	for _, r := range s.requests {
+		s.complete(r, nil, errClosed)
+	}
+}
+
+// deliver fans one publish out.
+func (s *shard) deliver(p *partition, d *channel.Delivery) {
+	ch := p.channels[channelKey{d.App, d.Name}]
+	if ch == nil {
+		return
+	}
+	ch.saw(d.Serial)
+	n := 0
+	for _, a := range ch.attachments {
+		if !a.attached || a.granted&protocol.ModeSubscribe == 0 {
+			continue
+		}
+		c := a.conn
+		if a.noEcho && d.ConnID == c.id {
+			continue
+		}
+		s.send(c, s.frames.message(&s.out, c.format, a.name, d))
+		n++
+	}
+	s.deliveries.Add(uint64(n))
+}
+
+// occupancy tells a channel's watchers its counts.
+func (s *shard) occupancy(p *partition, m *channel.Occupancy) {
+	ch := p.channels[channelKey{m.App, m.Name}]
+	if ch == nil || ch.watchers == 0 {
+		return
+	}
+	for _, a := range ch.attachments {
+		if a.attached && a.watch != nil && a.watch.news(&m.Counts) {
+			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, &m.Counts, a.watch.which))
+		}
+	}
+}
+
+// frameCache holds the frames of the delivery or occupancy event that is being fanned out: one per format and name of
+// an attachment, and there are hardly ever more than two.
+type frameCache struct {
+	of     any // the event
+	frames []cachedFrame
+}
+
+type cachedFrame struct {
+	format protocol.Format
+	which  channel.Category
+	name   string
+	bytes  []byte
+}
+
+func (f *frameCache) find(of any, format protocol.Format, name string, which channel.Category) []byte {
+	if f.of != of {
+		clear(f.frames)
+		f.of, f.frames = of, f.frames[:0]
+	}
+	for i := range f.frames {
+		if e := &f.frames[i]; e.format == format && e.which == which && e.name == name {
+			return e.bytes
+		}
+	}
+	return nil
+}
+
+func (f *frameCache) keep(format protocol.Format, name string, which channel.Category, b []byte) []byte {
+	frame := bytes.Clone(seal(b, format))
+	f.frames = append(f.frames, cachedFrame{format: format, which: which, name: name, bytes: frame})
+	return frame
+}
+
+func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d *channel.Delivery) []byte {
+	if frame := f.find(d, format, name, 0); frame != nil {
+		return frame
+	}
+	fl.encode = protocol.AppendMessage(begin(fl.encode), format, name, d)
+	return f.keep(format, name, 0, fl.encode)
+}
+
+func (f *frameCache) occupancy(fl *flusher, g *Gateway, format protocol.Format, name string, c *channel.Counts, which channel.Category) []byte {
+	if frame := f.find(c, format, name, which); frame != nil {
+		return frame
+	}
+	fl.encode = protocol.AppendOccupancy(begin(fl.encode), format, name, g.eventID(), time.Now().UnixMilli(), c, which)
+	return f.keep(format, name, which, fl.encode)
+}
+
+// forget lets go of the last event.
+func (f *frameCache) forget() {
+	clear(f.frames)
+	f.of, f.frames = nil, f.frames[:0]
+}

@@ -1,0 +1,350 @@
+package transport
+
+import (
+	"slices"
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
+)
+
+type channelKey struct{ app, name string }
+
+// localChannel is what this gateway holds on one channel. Owned by its shard.
+type localChannel struct {
+	part        *partition
+	key         channelKey
+	attachments []*attachment
+	counts      channel.Counts
+	watchers    int32
+	serial      string // the last channelSerial seen
+
+	touched bool          // has to be registered at the end of the batch
+	known   bool          // the owner of this session has heard of it
+	waiting []*attachment // not confirmed yet, by version; the last `fresh` ones are not registered yet
+	fresh   int
+
+	// After a change of owner or session: messages may have been missed unless the new owner's serial is the one we had.
+	suspect bool
+	had     string // serial when the old session ended
+	version uint64 // of this channel in the session's snapshot; older confirmations are another session's
+}
+
+// saw remembers the highest serial.
+func (ch *localChannel) saw(serial string) {
+	if serial > ch.serial {
+		ch.serial = serial
+	}
+}
+
+// doubt notes that the session ended while attachments relied on it.
+func (ch *localChannel) doubt() {
+	ch.known = false
+	relies := func(a *attachment) bool { return a.attached }
+	if !ch.suspect && slices.ContainsFunc(ch.attachments, relies) {
+		ch.suspect, ch.had = true, ch.serial
+	}
+}
+
+// attachment is one connection's hold on one channel under one name. The connection makes it, the channel's shard owns
+// it from then on.
+type attachment struct {
+	// Static after construction.
+	conn *conn
+	key  channelKey
+	name string // as the client wrote it
+	part uint32
+
+	// Owned by the connection's read loop.
+	asked protocol.Flags // modes granted at the last ATTACH
+
+	// Owned by the shard.
+	ch       *localChannel // nil while there is none
+	index    int           // in ch.attachments
+	granted  protocol.Flags
+	attached bool // ATTACHED was sent: messages flow
+	noEcho   bool
+	inWait   bool
+	version  uint64 // of the Register that has to be confirmed while inWait; 0 before it is sent
+	turn     uint32 // counts ATTACHes, so that an old deadline does not hit a new one
+	serial   string // the client's channelSerial, while inWait
+	params   map[string]string
+	watch    *watch
+}
+
+// attachOrder is an ATTACH that passed all checks of the connection.
+type attachOrder struct {
+	a       *attachment
+	granted protocol.Flags
+	noEcho  bool
+	serial  string
+	params  map[string]string // what is recognised, as applied; nil when nothing is
+	watch   *watch            // nil unless occupancy events were asked for
+}
+
+// attachWait is an entry of a shard's list of unconfirmed attaches.
+type attachWait struct {
+	a        *attachment
+	turn     uint32
+	deadline time.Time
+}
+
+func (w *attachWait) settled() bool { return !w.a.inWait || w.a.turn != w.turn }
+
+// watch is an attachment's wish for occupancy events.
+type watch struct {
+	which channel.Category
+	told  bool
+	last  channel.Counts
+}
+
+// news says whether the counts differ from those told last, as far as the watcher sees them, and takes them as told.
+func (w *watch) news(c *channel.Counts) bool {
+	if w.told {
+		if w.which == protocol.AllCategories && w.last == *c {
+			return false
+		}
+		if w.which != protocol.AllCategories && w.last[w.which] == c[w.which] {
+			return false
+		}
+	}
+	w.told, w.last = true, *c
+	return true
+}
+
+// attach takes an attachment in, or changes it in place, and asks the owner to confirm what that adds. An ATTACH that
+// changes nothing the owner has to know is answered at once.
+func (s *shard) attach(p *partition, o *attachOrder) {
+	a := o.a
+	if a.conn.ended.Load() != 0 && a.ch == nil {
+		return // its doGone has passed or will find nothing
+	}
+	before, watched := channel.Counts{}, a.watch != nil
+	if a.ch == nil {
+		s.admit(p, a)
+	} else {
+		before = protocol.ModeCounts(a.granted)
+	}
+	ch := a.ch
+	if a.inWait {
+		ch.unwait(a)
+	}
+	a.granted, a.noEcho, a.serial, a.params, a.watch = o.granted, o.noEcho, o.serial, o.params, o.watch
+	after := protocol.ModeCounts(a.granted)
+	for i := range after {
+		ch.counts[i] += after[i] - before[i]
+	}
+	ch.watchers += int32(btoi(a.watch != nil) - btoi(watched))
+	if a.attached && before == after && !watched && a.watch == nil {
+		s.sendAttached(a, ch.serial, protocol.FlagResumed, nil)
+		return
+	}
+	s.touch(ch)
+	a.inWait, a.version = true, 0
+	a.turn++
+	ch.waiting = append(ch.waiting, a)
+	ch.fresh++
+	s.waits = append(s.waits, attachWait{a: a, turn: a.turn, deadline: time.Now().Add(s.g.cfg.AttachTimeout)})
+}
+
+func (s *shard) admit(p *partition, a *attachment) {
+	ch := p.channels[a.key]
+	if ch == nil {
+		ch = &localChannel{part: p, key: a.key}
+		p.channels[a.key] = ch
+		s.channels.Add(1)
+	}
+	a.ch, a.index = ch, len(ch.attachments)
+	ch.attachments = append(ch.attachments, a)
+	s.attachments.Add(1)
+}
+
+// detach answers a DETACH. It needs no word of the owner.
+func (s *shard) detach(a *attachment) {
+	s.remove(a)
+	s.sendNew(a.conn, func(dst []byte) []byte {
+		return protocol.AppendDetached(dst, a.conn.format, a.name, nil)
+	})
+}
+
+// remove takes an attachment out.
+func (s *shard) remove(a *attachment) {
+	ch := a.ch
+	if ch == nil {
+		return
+	}
+	if a.inWait {
+		ch.unwait(a)
+	}
+	last := len(ch.attachments) - 1
+	ch.attachments[a.index] = ch.attachments[last]
+	ch.attachments[a.index].index = a.index
+	ch.attachments[last] = nil
+	ch.attachments = ch.attachments[:last]
+	for i, n := range protocol.ModeCounts(a.granted) {
+		ch.counts[i] -= n
+	}
+	if a.watch != nil {
+		ch.watchers--
+	}
+	a.ch, a.attached, a.watch, a.params = nil, false, nil, nil
+	s.attachments.Add(-1)
+	s.touch(ch)
+}
+
+// unwait takes an attachment off the waiting list.
+func (ch *localChannel) unwait(a *attachment) {
+	i := slices.Index(ch.waiting, a)
+	if i >= len(ch.waiting)-ch.fresh {
+		ch.fresh--
+	}
+	ch.waiting = slices.Delete(ch.waiting, i, i+1)
+	a.inWait, a.serial = false, ""
+}
+
+// touch has the channel registered at the end of the batch.
+func (s *shard) touch(ch *localChannel) {
+	if !ch.touched {
+		ch.touched = true
+		s.touched = append(s.touched, ch)
+	}
+}
+
+// registerTouched tells the owners what changed in this batch: one Register per channel, however many attachments came
+// and went. Without a session nothing is said; the snapshot that opens the next one says it all.
+func (s *shard) registerTouched() {
+	for i, ch := range s.touched {
+		s.touched[i] = nil
+		if !ch.touched {
+			continue
+		}
+		ch.touched = false
+		empty := len(ch.attachments) == 0
+		if p := ch.part; p.up() && (ch.known || !empty) {
+			r := ch.register(s.g.version.Add(1), ch.fresh > 0)
+			ch.known = true
+			s.tell(p, &r)
+		}
+		if empty {
+			delete(ch.part.channels, ch.key)
+			s.channels.Add(-1)
+		}
+	}
+	s.touched = s.touched[:0]
+}
+
+// register is what this gateway holds, under a new version, which the fresh waiters then wait for.
+func (ch *localChannel) register(version uint64, confirm bool) channel.Register {
+	for _, a := range ch.waiting[len(ch.waiting)-ch.fresh:] {
+		a.version = version
+	}
+	ch.fresh = 0
+	return channel.Register{
+		App: ch.key.app, Name: ch.key.name, Version: version,
+		Counts: ch.counts, Watchers: ch.watchers, Confirm: confirm, Serial: ch.serial,
+	}
+}
+
+// registered takes an owner's word that all it was told up to a version is accounted for.
+func (s *shard) registered(p *partition, m *channel.Registered) {
+	ch := p.channels[channelKey{m.App, m.Name}]
+	if ch == nil || m.Version < ch.version {
+		return
+	}
+	if ch.suspect {
+		s.settleDoubt(ch, m.Serial)
+	}
+	ch.saw(m.Serial)
+	n := 0
+	for n < len(ch.waiting)-ch.fresh && ch.waiting[n].version <= m.Version {
+		s.confirm(ch.waiting[n], m)
+		n++
+	}
+	left := copy(ch.waiting, ch.waiting[n:])
+	clear(ch.waiting[left:])
+	if ch.waiting = ch.waiting[:left]; left == 0 {
+		ch.waiting = nil
+	}
+}
+
+// settleDoubt ends the uncertainty after a change of session. A new owner that stands where this gateway stood has
+// delivered nothing that was missed; otherwise clients hear that they may have missed something.
+func (s *shard) settleDoubt(ch *localChannel, serial string) {
+	ch.suspect = false
+	if serial == ch.had {
+		return
+	}
+	err := protocol.Errorf(protocol.CodeContinuityLost, "the channel moved to another node; messages may have been missed")
+	for _, a := range ch.attachments {
+		if a.attached {
+			s.lost.Add(1)
+			s.sendAttached(a, serial, 0, err)
+		}
+	}
+}
+
+// confirm answers an ATTACH.
+func (s *shard) confirm(a *attachment, m *channel.Registered) {
+	flags, serial := protocol.Flags(0), m.Serial
+	switch {
+	case a.attached: // in place: nothing was missed
+		flags, serial = protocol.FlagResumed, a.ch.serial
+	case a.serial != "" && a.serial == m.Serial: // the client comes back to where it was
+		flags = protocol.FlagResumed
+	}
+	a.inWait, a.serial, a.attached = false, "", true
+	s.sendAttached(a, serial, flags, nil)
+	if a.watch != nil {
+		a.watch.told = false // the seed is always sent
+		if a.watch.news(&m.Counts) {
+			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, &m.Counts, a.watch.which))
+		}
+	}
+}
+
+func (s *shard) sendAttached(a *attachment, serial string, flags protocol.Flags, err *protocol.ErrorInfo) {
+	s.sendNew(a.conn, func(dst []byte) []byte {
+		return protocol.AppendAttached(dst, a.conn.format, &protocol.Attached{
+			Channel: a.name, ChannelSerial: serial, Flags: a.granted | flags, Params: a.params, Error: err,
+		})
+	})
+}
+
+// expireAttaches gives up attaches that no owner confirmed in time. The client is told before its own timeout and tries
+// again by itself.
+func (s *shard) expireAttaches(now time.Time) {
+	n := 0
+	for n < len(s.waits) {
+		w := &s.waits[n]
+		if !w.settled() {
+			if now.Before(w.deadline) {
+				break
+			}
+			s.giveUp(w.a)
+		}
+		n++
+	}
+	if n > 0 {
+		left := copy(s.waits, s.waits[n:])
+		clear(s.waits[left:])
+		if s.waits = s.waits[:left]; left == 0 && cap(s.waits) > keepFrames {
+			s.waits = nil
+		}
+	}
+}
+
+func (s *shard) giveUp(a *attachment) {
+	s.remove(a)
+	s.refused.Add(1)
+	s.sendNew(a.conn, func(dst []byte) []byte {
+		return protocol.AppendDetached(dst, a.conn.format, a.name, protocol.Errorf(protocol.CodeTimeout,
+			"the channel's owner did not confirm the attach in time; try again"))
+	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,208 @@
+package transport
+
+import (
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
+)
+
+// Route says where a partition's owner is to be found. A new Session means that whatever was sent before may be lost.
+type Route struct {
+	Node    string
+	Epoch   uint64
+	Session uint64
+}
+
+// Owners carries words to the owners of partitions. ToOwner never blocks and keeps the order of what one shard sends on
+// one route; what it is given must not be changed any more. False means that the session is over: the message is lost and
+// so may be earlier ones; the gateway says nothing more until the next Routed.
+type Owners interface {
+	ToOwner(part uint32, r Route, m channel.ToOwner) bool
+}
+
+// partition is what a shard knows about one partition: its route, what is held there and what was asked of its owner.
+type partition struct {
+	id       uint32
+	route    Route
+	routed   bool
+	broken   bool // a send failed: the session is over
+	channels map[channelKey]*localChannel
+
+	// Requests in the order in which they came, which is also that of their deadlines. They are kept until answered and
+	// sent again on every new session.
+	head, tail *request
+
+	// While probing only the first request is sent: an owner that is not ready refuses, and if the ones behind it were
+	// already on their way it could take those and so swap a publisher's messages.
+	probing bool
+	probeAt time.Time // not before
+}
+
+func (p *partition) up() bool { return p.routed && !p.broken }
+
+// tell sends to the partition's owner. False: the session is over.
+func (s *shard) tell(p *partition, m channel.ToOwner) bool {
+	if !p.up() {
+		return false
+	}
+	if !s.g.cfg.Owners.ToOwner(p.id, p.route, m) {
+		p.broken = true
+	}
+	return !p.broken
+}
+
+// routed opens a session: the owner hears of everything that is held here, and is asked again what it did not answer.
+func (s *shard) routed(p *partition, r Route) {
+	p.route, p.routed, p.broken = r, true, false
+	registers := make([]channel.Register, 0, len(p.channels))
+	for _, ch := range p.channels {
+		ch.doubt()
+		if len(ch.attachments) == 0 {
+			continue // touched, and about to be forgotten; what the owner is not told it does not count
+		}
+		ch.touched, ch.known = false, true
+		ch.version = s.g.version.Add(1)
+		registers = append(registers, ch.register(ch.version, true))
+	}
+	s.tell(p, &channel.Snapshot{Registers: registers})
+	p.probing, p.probeAt = true, time.Time{}
+	for q := p.head; q != nil; q = q.next {
+		q.sent = false
+	}
+	s.pump(p, time.Now())
+}
+
+// unrouted ends a session. Counting goes on here, and what is asked waits.
+func (s *shard) unrouted(p *partition) {
+	p.routed = false
+	for _, ch := range p.channels {
+		ch.doubt()
+	}
+}
+
+// request is a Publish, Query or List on its way to an owner and back.
+type request struct {
+	part     uint32
+	id       uint64
+	message  channel.ToOwner
+	deadline time.Time
+	sent     bool // on this session
+	next     *request
+	prev     *request
+
+	// Who asked: a connection for a publish at a position of its window, or a caller that waits.
+	conn     *conn
+	position uint64
+	messages int
+	reply    chan<- reply // has room
+}
+
+type reply struct {
+	message channel.ToGateway
+	err     error
+}
+
+// request takes in what is asked of an owner.
+func (s *shard) request(p *partition, r *request) {
+	if len(s.requests) >= s.g.cfg.RequestsMax {
+		s.complete(r, nil, protocol.Errorf(protocol.CodeBusy, "too many requests wait for the owners of channels; try again"))
+		return
+	}
+	now := time.Now()
+	r.deadline = now.Add(s.g.cfg.RequestTimeout)
+	s.requests[r.id] = r
+	s.pending.Store(int64(len(s.requests)))
+	r.prev = p.tail
+	if p.tail != nil {
+		p.tail.next = r
+	} else {
+		p.head = r
+	}
+	p.tail = r
+	switch {
+	case !p.up():
+	case p.probing:
+		s.pump(p, now)
+	default:
+		r.sent = s.tell(p, r.message)
+	}
+}
+
+// pump sends what may be sent: while probing the first request, else all that were not.
+func (s *shard) pump(p *partition, now time.Time) {
+	if p.probing {
+		if q := p.head; q != nil && !q.sent && !now.Before(p.probeAt) {
+			q.sent = s.tell(p, q.message)
+		}
+		return
+	}
+	for q := p.head; q != nil && p.up(); q = q.next {
+		if !q.sent {
+			q.sent = s.tell(p, q.message)
+		}
+	}
+}
+
+// answered takes an owner's answer. An owner that is not ready is asked again a little later.
+func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m channel.ToGateway) {
+	r := s.requests[id]
+	if r == nil || r.part != p.id {
+		return
+	}
+	now := time.Now()
+	if refusal == channel.NotOwner {
+		r.sent = false
+		p.probing, p.probeAt = true, now.Add(tick)
+		return
+	}
+	s.drop(p, r)
+	if refusal == channel.Accepted {
+		s.complete(r, m, nil)
+	} else {
+		s.complete(r, nil, protocol.Refused(refusal))
+	}
+	if p.probing {
+		p.probing = false
+		s.pump(p, now)
+	}
+}
+
+func (s *shard) drop(p *partition, r *request) {
+	delete(s.requests, r.id)
+	s.pending.Store(int64(len(s.requests)))
+	if r.prev != nil {
+		r.prev.next = r.next
+	} else {
+		p.head = r.next
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	} else {
+		p.tail = r.prev
+	}
+	r.prev, r.next = nil, nil
+}
+
+// expireRequests answers those that waited too long. Whether an owner did what was asked is unknown then.
+func (s *shard) expireRequests(p *partition, now time.Time) {
+	for r := p.head; r != nil && !now.Before(r.deadline); r = p.head {
+		s.drop(p, r)
+		s.complete(r, nil, protocol.Refused(channel.NotOwner))
+	}
+}
+
+// complete answers who asked.
+func (s *shard) complete(r *request, m channel.ToGateway, err error) {
+	if r.conn == nil {
+		r.reply <- reply{m, err}
+		return
+	}
+	var serials protocol.Ack
+	if pub, ok := m.(*channel.Published); ok {
+		serials = protocol.Ack{Serial: pub.Serial, Messages: r.messages}
+	}
+	if r.conn.acks.done(r.position, serials, protocol.AsError(err)) {
+		s.acked = append(s.acked, r.conn)
+	}
+}

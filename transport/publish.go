@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"strconv"
+
+	"innkeeper/channel"
+	"innkeeper/transport/auth"
+	"innkeeper/transport/protocol"
+)
+
+// publish serves a MESSAGE: it checks it, takes its place in the window of un-acknowledged publishes and hands it to the
+// channel's shard. A full window or queue makes the read loop wait here, and with it the client.
+func (c *conn) publish(pm *protocol.ProtocolMessage) {
+	p, err := c.checkPublish(pm)
+	if err != nil {
+		c.nack(pm, err)
+		return
+	}
+	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
+		return
+	}
+	c.g.count.messagesIn.Add(uint64(len(p.Messages)))
+	r := &request{
+		part:     c.g.partition(p.App, p.Name),
+		id:       c.g.requestID.Add(1),
+		message:  p,
+		conn:     c,
+		position: c.acks.add(pm.MsgSerial, protocol.Size(p.Messages)),
+		messages: len(p.Messages),
+	}
+	p.Req = r.id
+	c.g.shardOf(r.part).in.push(command{kind: doRequest, part: r.part, what: r})
+}
+
+func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo) {
+	name, err := c.channelName(pm.Channel)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mayPublish(pm.Channel, name); err != nil {
+		return nil, err
+	}
+	if pm.Params["_forceNack"] == "true" {
+		return nil, protocol.NewError(protocol.CodeForcedNack)
+	}
+	if pm.TooMany {
+		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
+	}
+	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.identity.Claim(messages); err != nil {
+		return nil, err
+	}
+	if base == "" {
+		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
+	}
+	return &channel.Publish{
+		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
+	}, nil
+}
+
+// mayPublish asks the attachment of that name, or the capability where there is none.
+func (c *conn) mayPublish(written string, name protocol.Name) *protocol.ErrorInfo {
+	a := c.find(written)
+	if a != nil && a.asked.Has(protocol.ModePublish) {
+		return nil
+	}
+	if !c.identity.Capability.Allows(name.Resource(), auth.Publish) {
+		return auth.Denied(auth.Publish, name.Resource())
+	}
+	if a != nil {
+		return protocol.Errorf(protocol.CodeModeNotRequested, "the attachment to %q was made without the mode publish", written)
+	}
+	return nil
+}
+
+// nack refuses a frame that takes a msgSerial, in its turn.
+func (c *conn) nack(pm *protocol.ProtocolMessage, err *protocol.ErrorInfo) {
+	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
+		return
+	}
+	if c.acks.done(c.acks.add(pm.MsgSerial, 0), protocol.Ack{}, err) {
+		f := flushers.Get().(*flusher)
+		c.settle(f, c.emit(f))
+		flushers.Put(f)
+	}
+}
