@@ -111,11 +111,14 @@ func floorCost(ctx context.Context, dir string, payload []byte, n, count int, in
 		return 0, err
 	}
 	defer p.stop()
+	return measureFloor(ctx, p, payload, n, count, interval)
+}
+
+func measureFloor(ctx context.Context, p *process, payload []byte, n, count int, interval time.Duration) (time.Duration, error) {
 	addr, err := p.firstLine(ctx)
 	if err != nil {
 		return 0, err
 	}
-
 	counts := newCounters(n)
 	var conns []net.Conn
 	var wg sync.WaitGroup
