@@ -125,6 +125,21 @@ func (k *Keys) Authenticate(c Credentials) (Identity, *protocol.ErrorInfo) {
 	return Identity{App: key.App, KeyName: key.Name(), ClientID: client, Capability: key.Capability}, nil
 }
 
+// AuthenticateREST is Authenticate with the one difference that REST clients expect: an unknown key of a known app is
+// 40400, still with status 401.
+func (k *Keys) AuthenticateREST(c Credentials) (Identity, *protocol.ErrorInfo) {
+	id, err := k.Authenticate(c)
+	if err == nil || err.Code != protocol.CodeUnauthorized {
+		return id, err
+	}
+	if app, key, _, bad := ParseKey(c.Key); bad == nil && k.HasApp(app) {
+		if _, known := k.Lookup(app, key); !known {
+			err = protocol.Errorf(protocol.CodeNotFound, "no key %q in this app", app+"."+key).WithStatus(401)
+		}
+	}
+	return id, err
+}
+
 // CheckClientID says what is wrong with a client id asked for (40012): "" and Wildcard are fine.
 func CheckClientID(id string) *protocol.ErrorInfo {
 	switch {
