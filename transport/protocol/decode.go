@@ -35,7 +35,7 @@ func Decode(f Format, b []byte) (*ProtocolMessage, error) {
 func DecodeMessages(f Format, b []byte) (messages []Message, tooMany bool, err *ErrorInfo) {
 	d, err := newDecoder(f, b)
 	if err != nil {
-		return nil, false, err
+		return nil, false, bodyError(err)
 	}
 	switch k := d.src.kind(); k {
 	case kindMap:
@@ -47,10 +47,17 @@ func DecodeMessages(f Format, b []byte) (messages []Message, tooMany bool, err *
 		return nil, false, Errorf(CodeBadBody, "the body has to be a message or an array of messages, this is %s", k)
 	}
 	if err := d.finish(); err != nil {
-		err.Code = CodeBadBody
-		return nil, false, err
+		return nil, false, bodyError(err)
 	}
 	return messages, tooMany, nil
+}
+
+// bodyError is the error of a frame said of a request's body.
+func bodyError(err *ErrorInfo) *ErrorInfo {
+	if err.Code == CodeProtocolError {
+		err.Code = CodeBadBody
+	}
+	return err
 }
 
 // decoder walks over a source. The error of a field is kept apart from those of the source, so that the input is read

@@ -241,6 +241,7 @@ func TestDecodeMessages(t *testing.T) {
 		{`{"name":"a"`, 0, 40001},
 		{``, 0, 40001},
 		{`5`, 0, 40001},
+		{"{\"name\":\"\xff\"}", 0, 40001},
 	} {
 		got, _, err := DecodeMessages(JSON, []byte(c.in))
 		if c.code == 0 && err != nil || c.code != 0 && (err == nil || err.Code != c.code) || len(got) != c.n {

@@ -1,0 +1,229 @@
+package rest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/auth"
+	"innkeeper/transport/protocol"
+)
+
+// Backend is what REST needs of the node. Errors may be *protocol.ErrorInfo, or have a method Refusal() channel.Refusal;
+// others are told to the client as an internal error and to the log in full. All methods block until there is an answer
+// and end early with ctx.
+type Backend interface {
+	// Publish puts messages on a channel, all or none, and gives the channelSerial they got.
+	Publish(ctx context.Context, app, name string, p channel.Publish) (serial string, err error)
+	// Query tells a channel's state without opening it.
+	Query(ctx context.Context, app, name string) (channel.QueryResult, error)
+	// List gives up to limit open channels after a position, in order. next is where to go on, nil at the end; a page
+	// may be short or empty before the end.
+	List(ctx context.Context, app string, after channel.Position, prefix string, limit int) (items []channel.Listed, next *channel.Position, err error)
+}
+
+// Config is what a Handler is made of.
+type Config struct {
+	Backend Backend
+	Keys    *auth.Keys
+
+	ServerID       string // sent as X-Ably-ServerId; "" sends none
+	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
+	MaxBodyBytes   int64  // bytes of a request body; 0 is 524288
+	Logger         *slog.Logger
+}
+
+// Stats counts since the start.
+type Stats struct {
+	Requests  uint64 // all but OPTIONS
+	Failed    uint64 // answered with status 400 or above
+	Published uint64 // messages accepted
+}
+
+// Handler serves the REST API.
+type Handler struct {
+	cfg                         Config
+	requests, failed, published atomic.Uint64
+}
+
+// New makes a Handler.
+func New(cfg Config) *Handler {
+	if cfg.MaxMessageSize == 0 {
+		cfg.MaxMessageSize = 65536
+	}
+	if cfg.MaxBodyBytes == 0 {
+		cfg.MaxBodyBytes = 524288
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{cfg: cfg}
+}
+
+// Stats gives the counters.
+func (h *Handler) Stats() Stats {
+	return Stats{Requests: h.requests.Load(), Failed: h.failed.Load(), Published: h.published.Load()}
+}
+
+// call is one request on its way.
+type call struct {
+	*Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	query   url.Values
+	format  protocol.Format // of the reply
+	version int             // protocol version of the client, 2 when it tells none
+}
+
+// ServeHTTP serves one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	allowOrigin(w, r)
+	if r.Method == http.MethodOptions {
+		preflight(w)
+		return
+	}
+	h.requests.Add(1)
+	c, err := h.newCall(w, r)
+	if err == nil {
+		err = c.route()
+	}
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) (*call, *protocol.ErrorInfo) {
+	query, bad := url.ParseQuery(r.URL.RawQuery)
+	c := &call{Handler: h, w: w, r: r, query: query}
+	c.format = replyFormat(r.Header.Values("Accept"), query.Get("format"))
+	if bad != nil {
+		return c, protocol.Errorf(protocol.CodeBadParamValue, "the query cannot be read: %v", bad)
+	}
+	var err *protocol.ErrorInfo
+	c.version, err = clientVersion(r.Header.Get("X-Ably-Version"), query.Get("v"))
+	return c, err
+}
+
+// clientVersion reads a protocol version: the number before the first point.
+func clientVersion(header, param string) (int, *protocol.ErrorInfo) {
+	text := header
+	if text == "" {
+		text = param
+	}
+	if text == "" {
+		return 2, nil
+	}
+	whole, _, _ := strings.Cut(text, ".")
+	v, err := strconv.Atoi(whole)
+	if err != nil || v < 0 {
+		return 0, protocol.Errorf(protocol.CodeBadVersion, "%q is no protocol version", text)
+	}
+	return v, nil
+}
+
+// subresources are what may follow a channel's name in a path. Those that are not served are not part of a name either.
+var subresources = map[string]bool{"messages": true, "history": true, "presence": true, "objects": true, "object": true}
+
+// route finds what the request is for. A known path with another method is not found either.
+func (c *call) route() *protocol.ErrorInfo {
+	get := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+	path := c.r.URL.EscapedPath()
+	switch {
+	case path == "/time" && get:
+		c.reply(http.StatusOK, protocol.AppendTime(nil, c.format, time.Now().UnixMilli()))
+		return nil
+	case path == "/channels" && get:
+		return c.list()
+	}
+	rest, ok := strings.CutPrefix(path, "/channels/")
+	if !ok || rest == "" {
+		return c.notFound()
+	}
+	if name, ok := strings.CutSuffix(rest, "/messages"); ok && c.r.Method == http.MethodPost {
+		return c.onChannel(name, c.publish)
+	}
+	if get && !hasSubresource(rest) {
+		return c.onChannel(rest, c.details)
+	}
+	return c.notFound()
+}
+
+// hasSubresource says whether a path behind /channels/ goes on behind the channel's name.
+func hasSubresource(rest string) bool {
+	segments := strings.Split(rest, "/")
+	for _, s := range segments[1:] {
+		if subresources[s] {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *call) notFound() *protocol.ErrorInfo {
+	return protocol.Errorf(protocol.CodeNotFound, "nothing at %s %.200s", c.r.Method, c.r.URL.EscapedPath())
+}
+
+// onChannel runs do for the channel that an escaped name means.
+func (c *call) onChannel(escaped string, do func(given string, name protocol.Name) *protocol.ErrorInfo) *protocol.ErrorInfo {
+	given, bad := url.PathUnescape(escaped)
+	if bad != nil {
+		return protocol.Errorf(protocol.CodeBadChannelName, "invalid channel name: %v", bad)
+	}
+	name, err := protocol.ParseName(given)
+	if err != nil {
+		return err
+	}
+	return do(given, name)
+}
+
+// Authorize says who sends a request, for handlers that stand beside this one.
+func (h *Handler) Authorize(r *http.Request) (auth.Identity, *protocol.ErrorInfo) {
+	return h.identify(r, r.URL.Query())
+}
+
+func (h *Handler) identify(r *http.Request, query url.Values) (auth.Identity, *protocol.ErrorInfo) {
+	credentials, err := auth.FromRequest(r, query)
+	if err != nil {
+		return auth.Identity{}, err
+	}
+	return h.cfg.Keys.AuthenticateREST(credentials)
+}
+
+// allowed says who sends the request, if op is allowed on the channel.
+func (c *call) allowed(op auth.OpSet, resource string) (auth.Identity, *protocol.ErrorInfo) {
+	id, err := c.identify(c.r, c.query)
+	if err != nil {
+		return id, err
+	}
+	if !id.Capability.Allows(resource, op) {
+		return id, auth.Denied(op, resource)
+	}
+	return id, nil
+}
+
+// body reads the request's body, which is bounded.
+func (c *call) body() ([]byte, *protocol.ErrorInfo) {
+	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, protocol.Errorf(protocol.CodeBadHeader, "a body with Content-Encoding %q is not supported", enc)
+	}
+	limit := c.cfg.MaxBodyBytes
+	tooLarge := protocol.Errorf(protocol.CodeTooLarge, "the request body exceeds the limit of %d bytes", limit).WithStatus(http.StatusRequestEntityTooLarge)
+	if c.r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	b, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadBody, "the request body cannot be read: %v", err)
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLarge
+	}
+	return b, nil
+}
