@@ -172,3 +172,14 @@ func TestReplaceWhileInUse(t *testing.T) {
 		t.Error("Replace keeps old keys")
 	}
 }
+
+// Names of keys are ambiguous when ids hold dots; apps are not.
+func TestLookupNeverCrossesApps(t *testing.T) {
+	keys := NewKeys([]Key{{App: "a", ID: "b.c", Secret: "s"}})
+	if k, ok := keys.Lookup("a.b", "c"); ok {
+		t.Errorf("app a.b got %+v", k)
+	}
+	if _, ok := keys.Lookup("a", "b.c"); !ok {
+		t.Error("app a lost its key")
+	}
+}

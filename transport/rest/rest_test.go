@@ -565,3 +565,26 @@ func TestAuthorizeAndFail(t *testing.T) {
 	h.Fail(w, r, auth.Denied(auth.ChannelMetadata, "*"))
 	wantError(t, "Fail", w, 401, 40160, "channel-metadata")
 }
+
+// endless is a body without an end and without a length.
+type endless struct{ read int }
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.read > 1<<20 {
+		return 0, errors.New("read far beyond the limit")
+	}
+	for i := range b {
+		b[i] = '['
+	}
+	e.read += len(b)
+	return len(b), nil
+}
+
+func TestBodyWithoutLengthIsBounded(t *testing.T) {
+	_, h := setup(t)
+	r := httptest.NewRequest("POST", "/channels/a/messages?key=demo.root:secret", &endless{})
+	r.ContentLength = -1
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	wantError(t, "endless body", w, 413, 40009, "4000")
+}
