@@ -1,0 +1,111 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Config says how a store runs. Fields without "default" are required.
+type Config struct {
+	NodeID string // raft server id; default Disk.NodeID()
+	Disk   Disk
+
+	// Listener accepts raft connections; the store closes it. Dial makes them. Advertise is this node's address as the
+	// others know it.
+	Listener  net.Listener
+	Dial      func(ctx context.Context, addr string) (net.Conn, error)
+	Advertise string
+
+	Forward   Forwarder // carries proposals to the leader; nil: this node proposes only while it leads
+	ClusterID string    // refuse a disk of another cluster; default: accept any
+	Retention int       // events kept for readers at least; default 1,000,000. The leader's counts
+
+	// OnFatal is called once, from a goroutine of its own, when the store stops by itself with a *FatalError. The node
+	// is cut off from raft already. It may call Close.
+	OnFatal func(error)
+
+	Heartbeat     time.Duration // a follower without word from the leader for one to two of this elects; default 500ms
+	Election      time.Duration // a candidate tries again after one to two of this; default 500ms
+	LeaderLease   time.Duration // a leader without a majority steps down after this; default 400ms
+	CommitTimeout time.Duration // followers hear of a commit after one to two of this at the latest; default 20ms
+	RPCTimeout    time.Duration // for raft's calls between nodes; default 3s
+	ApplyTimeout  time.Duration // for a command to be committed, before its outcome is called unknown; default 5s
+	DiskTimeout   time.Duration // a leader whose write takes longer stops; default 10s
+
+	// A snapshot is taken when this many entries came since the last one, looked at every one to two intervals; this
+	// many entries before it stay for followers that lag. Full entries have 64 KB. Defaults 4096, 30s, 1024.
+	SnapshotEntries  uint64
+	SnapshotInterval time.Duration
+	TrailingEntries  uint64
+
+	Logger *slog.Logger // default: discard
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// complete checks the configuration and fills in the defaults.
+func (c *Config) complete() error {
+	switch {
+	case c.Disk == nil:
+		return errors.New("config: no disk")
+	case c.Listener == nil || c.Dial == nil || c.Advertise == "":
+		return errors.New("config: listener, dial and advertised address are needed")
+	case c.Retention < 0:
+		return fmt.Errorf("config: retention of %d events", c.Retention)
+	}
+	setDefault(&c.NodeID, c.Disk.NodeID())
+	setDefault(&c.Retention, 1_000_000)
+	setDefault(&c.Heartbeat, 500*time.Millisecond)
+	setDefault(&c.Election, 500*time.Millisecond)
+	setDefault(&c.LeaderLease, 400*time.Millisecond)
+	setDefault(&c.CommitTimeout, 20*time.Millisecond)
+	setDefault(&c.RPCTimeout, 3*time.Second)
+	setDefault(&c.ApplyTimeout, 5*time.Second)
+	setDefault(&c.DiskTimeout, 10*time.Second)
+	setDefault(&c.SnapshotEntries, 4096)
+	setDefault(&c.SnapshotInterval, 30*time.Second)
+	setDefault(&c.TrailingEntries, 1024)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnFatal == nil {
+		c.OnFatal = func(error) {}
+	}
+	return nil
+}
+
+// appendEntriesMax is how many entries one call or one write to disk carries: 2 MB when they are full.
+const appendEntriesMax = 32
+
+// cachedEntries stay in memory for followers: 8 MB when they are full.
+const cachedEntries = 128
+
+func (c *Config) raft(logger *raftLogger) *raft.Config {
+	return &raft.Config{
+		ProtocolVersion:    3,
+		HeartbeatTimeout:   c.Heartbeat,
+		ElectionTimeout:    c.Election,
+		LeaderLeaseTimeout: c.LeaderLease,
+		CommitTimeout:      c.CommitTimeout,
+		MaxAppendEntries:   appendEntriesMax,
+		BatchApplyCh:       true,
+		TrailingLogs:       c.TrailingEntries,
+		SnapshotInterval:   c.SnapshotInterval,
+		SnapshotThreshold:  c.SnapshotEntries,
+		LocalID:            raft.ServerID(c.NodeID),
+		Logger:             logger,
+		NoLegacyTelemetry:  true,
+		// Not ShutdownOnRemove: raft would stop under our feet and leave futures without an answer.
+	}
+}

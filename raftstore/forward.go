@@ -1,0 +1,84 @@
+package raftstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// What Forwarder carries. A request is a byte that says what it asks, a version, and
+//
+//	records   records one after the other
+//	init      the init command of a bootstrapped cluster, as it will stand in the log
+//
+// An answer is a status byte and
+//
+//	answered    uvarint count, then outcome and uvarint n per record (count 0 for init)
+//	not leader  the leader's node id, "" when unknown
+//	unknown     a text: what was asked may or may not take place
+const (
+	forwardRecords byte = 1
+	forwardInit    byte = 2
+	forwardVersion      = 1
+
+	statusAnswered  byte = 1
+	statusNotLeader byte = 2
+	statusUnknown   byte = 3
+)
+
+func splitForward(b []byte) (kind byte, body []byte, err error) {
+	if len(b) < 2 {
+		return 0, nil, errShort
+	}
+	if b[1] != forwardVersion || b[0] != forwardRecords && b[0] != forwardInit {
+		return 0, nil, fmt.Errorf("unknown kind %d version %d", b[0], b[1])
+	}
+	return b[0], b[2:], nil
+}
+
+func appendVerdicts(dst []byte, verdicts []verdict) []byte {
+	dst = binary.AppendUvarint(append(dst, statusAnswered), uint64(len(verdicts)))
+	for _, v := range verdicts {
+		dst = binary.AppendUvarint(append(dst, byte(v.outcome)), v.n)
+	}
+	return dst
+}
+
+// appendRefusal lays out why there is no answer.
+func appendRefusal(dst []byte, err error) []byte {
+	var notLeader *NotLeaderError
+	if errors.As(err, &notLeader) {
+		return append(append(dst, statusNotLeader), notLeader.Leader...)
+	}
+	text := err.Error()
+	return append(append(dst, statusUnknown), text[:min(len(text), stringBytesMax)]...)
+}
+
+// decodeAnswer returns the verdicts, or the refusal as an error: NotLeaderError or ErrUnknownOutcome.
+func decodeAnswer(b []byte) ([]verdict, error) {
+	d := decoder{rest: b}
+	switch status := d.byte(); status {
+	case statusAnswered:
+		var verdicts []verdict
+		for range d.count(recordBytesMax) {
+			v := verdict{outcome(d.byte()), d.uvarint()}
+			if d.err == nil && (v.outcome < outcomeDone || v.outcome > outcomeGap) {
+				d.fail(fmt.Errorf("unknown outcome %d", v.outcome))
+			}
+			if d.err != nil {
+				break
+			}
+			verdicts = append(verdicts, v)
+		}
+		if err := d.end(); err != nil {
+			return nil, fmt.Errorf("%w: leader's answer: %w", ErrUnknownOutcome, err)
+		}
+		return verdicts, nil
+	case statusNotLeader:
+		return nil, &NotLeaderError{Leader: string(d.rest)}
+	case statusUnknown:
+		return nil, fmt.Errorf("%w: leader says %s", ErrUnknownOutcome, d.rest)
+	default:
+		return nil, fmt.Errorf("%w: leader's answer has status %d", ErrUnknownOutcome, status)
+	}
+}

@@ -1,0 +1,330 @@
+package raftstore
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"github.com/hashicorp/raft"
+
+	"innkeeper/cluster/ring"
+)
+
+// A snapshot is a magic string and frames: uvarint length, kind, payload, CRC-32C of kind and payload (4 bytes, little
+// endian). The same state gives the same bytes on every node, whatever its history.
+//
+//	head      index, placement, numbers of records taken, cursors, counters, first and last event
+//	events    uvarint seq of the first, events in their laid-out form; a frame ends where a chunk of the log ends
+//	occupied  uvarint partition, entries in their laid-out form and order
+//	end       uvarint number of occupied channels
+const (
+	snapshotMagic      = "innkeeper log 1\n"
+	frameHead     byte = 1
+	frameEvents   byte = 2
+	frameOccupied byte = 3
+	frameEnd      byte = 4
+
+	frameBytesMax    = 64 << 20
+	occupiedPerFrame = 32 << 10 // bytes
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// snapshot is a state at one moment. The state goes on while this is written.
+type snapshot struct {
+	head     []byte
+	events   eventView
+	parts    []frozen
+	occupied int
+}
+
+// snapshot freezes s.
+func (s *state) snapshot() *snapshot {
+	f := &snapshot{head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied}
+	f.parts = make([]frozen, len(s.parts))
+	for i := range s.parts {
+		f.parts[i] = s.parts[i].freeze()
+	}
+	return f
+}
+
+func (s *state) appendHead(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, s.index)
+	dst = appendBytes(dst, s.clusterID)
+	dst = binary.AppendUvarint(dst, s.version)
+	dst = binary.AppendVarint(dst, s.coldMs)
+	dst = binary.AppendUvarint(dst, uint64(len(s.members)))
+	for i := range s.members {
+		dst = appendMember(dst, &s.members[i])
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.slots)))
+	for i, slot := range s.slots {
+		dst = appendBytes(dst, slot.Owner)
+		dst = appendBytes(dst, slot.Follower)
+		dst = binary.AppendUvarint(dst, slot.Epoch)
+		dst = binary.AppendUvarint(dst, s.taken[i])
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.cursors)))
+	for _, sink := range s.cursors.names() {
+		dst = appendBytes(dst, sink)
+		dst = binary.AppendUvarint(dst, s.cursors[sink])
+	}
+	dst = binary.AppendUvarint(dst, s.misplaced)
+	dst = binary.AppendUvarint(dst, s.repetitive)
+	dst = binary.AppendUvarint(dst, s.events.first)
+	return binary.AppendUvarint(dst, s.events.last)
+}
+
+func (s *state) readHead(b []byte) error {
+	d := decoder{rest: b}
+	s.index = d.uvarint()
+	s.clusterID = d.string(stringBytesMax)
+	s.version = d.uvarint()
+	s.coldMs = d.varint()
+	for range d.count(membersMax) {
+		s.members = append(s.members, readMember(&d))
+	}
+	for range d.count(partitionsMax) {
+		s.slots = append(s.slots, ring.Slot{
+			Owner: d.string(stringBytesMax), Follower: d.string(stringBytesMax), Epoch: d.uvarint(),
+		})
+		s.taken = append(s.taken, d.uvarint())
+	}
+	for range d.count(math.MaxInt32) {
+		sink := d.string(stringBytesMax)
+		s.cursors[sink] = d.uvarint()
+	}
+	s.misplaced = d.uvarint()
+	s.repetitive = d.uvarint()
+	s.events.first = d.uvarint()
+	s.events.last = d.uvarint()
+	s.parts = make([]partition, len(s.slots))
+	if err := d.end(); err != nil {
+		return err
+	}
+	if s.events.first == 0 || s.events.last+1 < s.events.first {
+		return fmt.Errorf("events %d to %d", s.events.first, s.events.last)
+	}
+	return nil
+}
+
+// Persist writes the snapshot. It runs beside Apply.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.write(sink); err != nil {
+		return err
+	}
+	return sink.Close()
+}
+
+// Release is part of raft.FSMSnapshot; the garbage collector does it.
+func (s *snapshot) Release() {}
+
+func (s *snapshot) write(w io.Writer) error {
+	if _, err := io.WriteString(w, snapshotMagic); err != nil {
+		return err
+	}
+	fw := frameWriter{w: w}
+	fw.frame(frameHead, nil, s.head)
+	s.writeEvents(&fw)
+	for part, f := range s.parts {
+		writeOccupied(&fw, uint64(part), f)
+	}
+	fw.frame(frameEnd, nil, binary.AppendUvarint(nil, uint64(s.occupied)))
+	return fw.err
+}
+
+func (s *snapshot) writeEvents(fw *frameWriter) {
+	v := s.events
+	if v.first > v.last {
+		return
+	}
+	for i, c := range v.chunks {
+		data := c.data
+		if i == len(v.chunks)-1 {
+			data = v.tail
+		}
+		seq := (v.first/chunkEvents + uint64(i)) * chunkEvents
+		if i == 0 {
+			seq = v.first
+		}
+		if seq > v.last {
+			return
+		}
+		fw.frame(frameEvents, binary.AppendUvarint(nil, seq), data[c.off[seq%chunkEvents]:])
+	}
+}
+
+func writeOccupied(fw *frameWriter, part uint64, f frozen) {
+	head := binary.AppendUvarint(nil, part)
+	var buf []byte
+	for _, b := range f.list {
+		for data := b.data; len(data) > 0; {
+			size := entrySize(data)
+			if len(buf)+size > occupiedPerFrame && len(buf) > 0 {
+				fw.frame(frameOccupied, head, buf)
+				buf = buf[:0]
+			}
+			buf = append(buf, data[:size]...)
+			data = data[size:]
+		}
+	}
+	if len(buf) > 0 {
+		fw.frame(frameOccupied, head, buf)
+	}
+}
+
+// frameWriter writes frames; the first failure sticks.
+type frameWriter struct {
+	w   io.Writer
+	buf []byte
+	err error
+}
+
+func (w *frameWriter) frame(kind byte, head, body []byte) {
+	if w.err != nil {
+		return
+	}
+	b := binary.AppendUvarint(w.buf[:0], uint64(1+len(head)+len(body)))
+	start := len(b)
+	b = append(b, kind)
+	b = append(b, head...)
+	b = append(b, body...)
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	w.buf = b
+	_, w.err = w.w.Write(b)
+}
+
+// readState reads what write wrote.
+func readState(r io.Reader) (*state, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(br, magic); err != nil {
+		return nil, unexpected(err)
+	}
+	if string(magic) != snapshotMagic {
+		return nil, errors.New("not a snapshot of this version")
+	}
+	l := loader{state: newState()}
+	for frames := 0; ; frames++ {
+		kind, payload, err := readFrame(br)
+		if err != nil {
+			return nil, fmt.Errorf("frame %d: %w", frames, unexpected(err))
+		}
+		if (kind == frameHead) != (frames == 0) {
+			return nil, fmt.Errorf("frame %d has kind %d", frames, kind)
+		}
+		if kind == frameEnd {
+			return l.state, l.end(payload)
+		}
+		if err := l.load(kind, payload); err != nil {
+			return nil, fmt.Errorf("frame %d: %w", frames, err)
+		}
+	}
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func readFrame(r *bufio.Reader) (kind byte, payload []byte, err error) {
+	n, err := binary.ReadUvarint(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if n == 0 || n > frameBytesMax {
+		return 0, nil, fmt.Errorf("length %d is out of bounds", n)
+	}
+	var buf bytes.Buffer // grows with what is there, not with what the length claims
+	if _, err := io.CopyN(&buf, r, int64(n)+4); err != nil {
+		return 0, nil, unexpected(err)
+	}
+	b := buf.Bytes()
+	if got, want := crc32.Checksum(b[:n], castagnoli), binary.LittleEndian.Uint32(b[n:]); got != want {
+		return 0, nil, fmt.Errorf("checksum %08x, want %08x", got, want)
+	}
+	return b[0], b[1:n], nil
+}
+
+// loader fills a state from frames.
+type loader struct {
+	*state
+	last uint64 // seq of the last event, from the head
+	part uint64 // of the last occupied frame
+	prev []byte // last entry of that partition
+}
+
+func (l *loader) load(kind byte, b []byte) error {
+	switch kind {
+	case frameHead:
+		if err := l.readHead(b); err != nil {
+			return err
+		}
+		l.last = l.events.last
+		l.events.last = l.events.first - 1
+		return nil
+	case frameEvents:
+		return l.loadEvents(b)
+	case frameOccupied:
+		return l.loadOccupied(b)
+	}
+	return fmt.Errorf("unknown kind %d", kind)
+}
+
+func (l *loader) loadEvents(b []byte) error {
+	d := decoder{rest: b}
+	if seq := d.uvarint(); d.err == nil && seq != l.events.last+1 {
+		return fmt.Errorf("events from %d, want %d", seq, l.events.last+1)
+	}
+	for d.err == nil && len(d.rest) > 0 {
+		e := readEvent(&d, l.events.last+1)
+		if d.err == nil {
+			l.events.append(&e.rawTransition, e.ends, e.sinceMs)
+		}
+	}
+	return d.err
+}
+
+func (l *loader) loadOccupied(b []byte) error {
+	d := decoder{rest: b}
+	part := d.uvarint()
+	if d.err != nil || part < l.part || part >= uint64(len(l.parts)) {
+		return fmt.Errorf("occupied channels of partition %d after %d", part, l.part)
+	}
+	if part != l.part {
+		l.part, l.prev = part, nil
+	}
+	for b := d.rest; len(b) > 0; {
+		if len(b) < entryHeadBytes || entrySize(b) > len(b) {
+			return errShort
+		}
+		size := entrySize(b)
+		if size < entryHeadBytes {
+			return errShort
+		}
+		if err := l.parts[part].load(b[:size], l.prev); err != nil {
+			return err
+		}
+		l.occupied++
+		l.prev, b = b[:size], b[size:]
+	}
+	return nil
+}
+
+func (l *loader) end(b []byte) error {
+	d := decoder{rest: b}
+	if n := d.uvarint(); d.end() != nil || n != uint64(l.occupied) {
+		return fmt.Errorf("%d occupied channels, want %d", l.occupied, n)
+	}
+	if l.events.last != l.last {
+		return fmt.Errorf("events end at %d, want %d", l.events.last, l.last)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"innkeeper/cluster/ring"
+)
+
+// state is everything that follows from the log. It is a pure function of the entries applied: no clock, no
+// configuration, no randomness, no order of maps.
+type state struct {
+	index uint64 // raft index of the last entry applied
+	placement
+	taken      []uint64 // per partition: number of the last record taken in the present epoch
+	parts      []partition
+	occupied   int // channels in parts
+	events     eventLog
+	cursors    cursors
+	misplaced  uint64 // transitions dropped since their channel is not of the record's partition
+	repetitive uint64 // transitions dropped since the channel was in that state already
+}
+
+func newState() *state {
+	return &state{events: eventLog{first: 1}, cursors: cursors{}}
+}
+
+func (s *state) view() *View {
+	return &View{
+		Index:     s.index,
+		ClusterID: s.clusterID,
+		Members:   s.members,
+		Table:     ring.Table{Version: s.version, Slots: s.slots},
+		ColdMs:    s.coldMs,
+		LastSeq:   s.events.last,
+	}
+}
+
+// apply applies one command. placed tells whether members, table or cluster id changed. err means that the command
+// cannot be understood, and the state is not to be used any more.
+func (s *state) apply(b []byte) (result any, placed bool, err error) {
+	cmd, body, err := splitCommand(b)
+	if err != nil {
+		return nil, false, err
+	}
+	switch cmd {
+	case cmdNoop:
+		return nil, false, nil
+	case cmdInit:
+		c, err := decodeInit(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		return nil, s.init(c), nil
+	case cmdMembership:
+		c, err := decodeMembership(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		refused := s.place(c)
+		return refused, refused == nil, nil
+	case cmdRecords:
+		verdicts, err := s.records(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		return verdicts, false, nil
+	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop:
+		c, err := decodeCursor(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		return s.cursor(cmd, c), false, nil
+	case cmdTrim:
+		seq, err := decodeTrim(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		s.events.trim(min(seq, s.cursors.slowest(s.events.last)))
+		return nil, false, nil
+	}
+	return nil, false, fmt.Errorf("%v is not handled", cmd)
+}
+
+// init founds the cluster if nobody has.
+func (s *state) init(c clusterInit) bool {
+	if s.clusterID != "" {
+		return false
+	}
+	s.found(c)
+	s.taken = make([]uint64, c.partitions)
+	s.parts = make([]partition, c.partitions)
+	return true
+}
+
+func (s *state) place(c *MembershipChange) error {
+	bumped, err := s.change(c)
+	if err != nil {
+		return err
+	}
+	for _, part := range bumped {
+		s.taken[part] = 0
+	}
+	return nil
+}
+
+func (s *state) cursor(cmd command, c cursorChange) any {
+	switch cmd {
+	case cmdCursorEnsure:
+		return s.cursors.ensure(c.sink, s.events.first)
+	case cmdCursorSet:
+		if err := s.cursors.set(c.sink, c.seq, s.events.last); err != nil {
+			return err
+		}
+	case cmdCursorDrop:
+		delete(s.cursors, c.sink)
+	}
+	return nil
+}
+
+// records takes each record that is the next one of the current epoch of its partition, says done to those it has, and
+// refuses the others.
+func (s *state) records(body []byte) ([]verdict, error) {
+	verdicts := make([]verdict, 0, 16)
+	for d := (decoder{rest: body}); len(d.rest) > 0; {
+		r := readRecord(&d)
+		if d.err != nil {
+			return nil, d.err
+		}
+		v := s.judge(&r)
+		if v.outcome == 0 {
+			if err := s.take(&r); err != nil {
+				return nil, err
+			}
+			s.taken[r.part] = r.n
+			v = verdict{outcomeDone, r.n}
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts, nil
+}
+
+// judge says why a record is not to be taken; no outcome means that it is.
+func (s *state) judge(r *record) verdict {
+	if int(r.part) >= len(s.slots) || r.epoch != s.slots[r.part].Epoch {
+		return verdict{outcome: outcomeEpochOver}
+	}
+	switch n := s.taken[r.part]; {
+	case r.n <= n:
+		return verdict{outcomeDone, n}
+	case r.n > n+1:
+		return verdict{outcomeGap, n}
+	}
+	return verdict{}
+}
+
+func (s *state) take(r *record) error {
+	d := decoder{rest: r.body}
+	var t rawTransition
+	for range r.count {
+		t.read(&d)
+		if d.err != nil {
+			return d.err
+		}
+		s.transition(r.part, &t)
+	}
+	return d.end()
+}
+
+// transition enforces alternation: what is already so is dropped.
+func (s *state) transition(part uint32, t *rawTransition) {
+	k := key{hash: ring.Hash(text(t.app), text(t.name)), app: t.app, name: t.name}
+	if ring.Partition(k.hash, len(s.parts)) != part {
+		s.misplaced++
+		return
+	}
+	p := &s.parts[part]
+	if t.kind == Vacated {
+		seq, sinceMs, found := p.remove(k)
+		if !found {
+			s.repetitive++
+			return
+		}
+		s.occupied--
+		s.events.append(t, seq, sinceMs)
+		return
+	}
+	if !p.insert(&entry{key: k, seq: s.events.last + 1, sinceMs: t.timeMs}) {
+		s.repetitive++
+		return
+	}
+	s.occupied++
+	s.events.append(t, 0, 0)
+}
