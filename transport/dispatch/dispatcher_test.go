@@ -383,6 +383,39 @@ func TestEventsGoneFromTheLogAreCountedNotAwaited(t *testing.T) {
 	})
 }
 
+func TestLogThatForgotAllIsNotReadInCircles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, sink := newFakeLog(), &fakeSink{}
+		log.cursors["demo/state"] = 2
+		log.occupy(names(9)...)
+		log.forget(10)
+		d := start(t, log, sink, rule())
+		eventually(t, "committed", func() bool { return log.cursor("demo/state") == 9 })
+		log.occupy("chat:1")
+		eventually(t, "sent", func() bool { return d.Status().Rules[0].Sent == 1 })
+	})
+}
+
+func TestNextTermWaitsForTheLastRequestOfTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, sink := newFakeLog(), &fakeSink{}
+		sink.set(func(*http.Request, []received) (*http.Response, error) {
+			time.Sleep(time.Second) // whatever the sender wants
+			return reply(200, ""), nil
+		})
+		d := start(t, log, sink, rule())
+		log.occupy("chat:1")
+		time.Sleep(100 * time.Millisecond)
+		d.Lead(false)
+		d.Lead(true)
+		time.Sleep(500 * time.Millisecond)
+		if n := sink.count(); n != 1 {
+			t.Errorf("%d requests for one channel at once", n)
+		}
+		eventually(t, "committed", func() bool { return log.cursor("demo/state") == 1 })
+	})
+}
+
 func TestCursorIsCommittedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, sink := newFakeLog(), &fakeSink{}

@@ -16,13 +16,9 @@ const answerMax = 64 << 10
 // send makes one request and returns nil if the sink accepted the events. It ends within the rule's timeout, or soon
 // after ctx.
 func send(ctx context.Context, client *http.Client, r *Rule, events []Event) error {
-	payload, err := body(r, events)
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %v", r.Timeout))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(body(r, events)))
 	if err != nil {
 		return err
 	}
