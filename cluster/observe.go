@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+)
+
+// leasePoll is how often the lease is looked at while it is held: timers stand still while the machine sleeps, the
+// lease does not.
+const leasePoll = 100 * time.Millisecond
+
+// runObserver tells the observer what changed, until the cluster stops.
+func (c *Cluster) runObserver() {
+	told := told{observer: c.cfg.Observer, me: c.me}
+	timer := time.NewTimer(leasePoll)
+	defer timer.Stop()
+	for {
+		now := c.cfg.Boottime()
+		left := c.lease.left(now)
+		held := left > 0
+		if told.held && !held {
+			c.count.leasesLost.Add(1)
+			c.log.Warn("the lease is lost")
+		}
+		told.bring(c.cfg.Log.View(), c.links.sessions(), held, c.dead.Load())
+		if held {
+			timer.Reset(min(leasePoll, left))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.observe:
+		case <-timer.C:
+		}
+	}
+}
+
+// told is what the observer has been told so far.
+type told struct {
+	observer Observer
+	me       Peer
+
+	members []Peer
+	owned   []uint64 // by partition: the epoch this node owns it under, 0 when it does not
+	routes  []Route  // by partition; the zero Route when it has none
+	held    bool
+	dead    bool
+}
+
+// bring tells the observer whatever is new.
+func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
+	if t.held && !held {
+		t.held = false
+		t.observer.Lease(false)
+	}
+	live := view.live()
+	if !slices.Equal(live, t.members) {
+		t.members = live
+		t.observer.Members(slices.Clone(live))
+	}
+	t.resize(len(view.Table.Slots))
+	mine := view.holds(t.me)
+	for part, slot := range view.Table.Slots {
+		was, is := t.owned[part], uint64(0)
+		if mine && slot.Owner == t.me.Node {
+			is = slot.Epoch
+		}
+		if was == is {
+			continue
+		}
+		t.owned[part] = is
+		if was != 0 {
+			ended := slot.Epoch
+			if is != 0 {
+				ended-- // somebody else had it in between, or another boot of this node
+			}
+			t.observer.Release(uint32(part), ended)
+		}
+		if is != 0 {
+			t.observer.Acquire(uint32(part), is)
+		}
+	}
+	boots := map[string]string{}
+	for _, p := range live {
+		boots[p.Node] = p.Boot
+	}
+	for part, slot := range view.Table.Slots {
+		var r Route
+		if s, ok := up[slot.Owner]; ok && slot.Owner != "" && s.boot == boots[slot.Owner] {
+			r = Route{Node: slot.Owner, Epoch: slot.Epoch, Session: s.session}
+		}
+		if r == t.routes[part] {
+			continue
+		}
+		t.routes[part] = r
+		if r == (Route{}) {
+			t.observer.Unrouted(uint32(part))
+		} else {
+			t.observer.Routed(uint32(part), r)
+		}
+	}
+	if held && !t.held {
+		t.held = true
+		t.observer.Lease(true)
+	}
+	if dead && !t.dead {
+		t.dead = true
+		t.observer.DeclaredDead()
+	}
+}
+
+// resize follows a changed number of partitions. What partitions are gone is over.
+func (t *told) resize(n int) {
+	for part := n; part < len(t.owned); part++ {
+		if t.owned[part] != 0 {
+			t.observer.Release(uint32(part), t.owned[part]+1)
+		}
+		if t.routes[part] != (Route{}) {
+			t.observer.Unrouted(uint32(part))
+		}
+	}
+	if n < len(t.owned) {
+		t.owned, t.routes = t.owned[:n], t.routes[:n]
+	}
+	for len(t.owned) < n {
+		t.owned, t.routes = append(t.owned, 0), append(t.routes, Route{})
+	}
+}
