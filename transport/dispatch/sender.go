@@ -177,7 +177,7 @@ func (w *work) onRead(now time.Time, r readDone) {
 		w.tally.skip(r.first - at - 1)
 		w.config.Logger.Warn("events are no longer in the log and were not sent by this term",
 			"cursor", w.rule.Cursor(), "after", at, "first", r.first)
-		
+		w.pump.drop(r.first - 1)
 	}
 	w.tally.see(r.last)
 	for i := range r.events {
