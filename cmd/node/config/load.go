@@ -25,12 +25,22 @@ const FileEnv = EnvPrefix + "CONFIG"
 // cannot be read or parsed is an error of its own.
 func Load(path string, environ []string, flags map[string]string) (Config, error) {
 	k := koanf.New(".")
-	ps := &problems{from: map[string]string{}, meant: map[string]bool{}}
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
 			return Config{}, fileError(path, err)
 		}
 	}
+	return merge(k, Default(), path, environ, flags)
+}
+
+// Override sets variables and flags over a configuration that was put together by code, and checks the result.
+func Override(base Config, environ []string, flags map[string]string) (Config, error) {
+	return merge(koanf.New("."), base, "", environ, flags)
+}
+
+// merge sets what k holds (the file), variables and flags over base.
+func merge(k *koanf.Koanf, base Config, path string, environ []string, flags map[string]string) (Config, error) {
+	ps := &problems{from: map[string]string{}, meant: map[string]bool{}}
 	layers := overrides{problems: ps, settings: map[string]Setting{}}
 	for _, s := range Settings() {
 		layers.settings[s.Path] = s
@@ -39,10 +49,10 @@ func Load(path string, environ []string, flags map[string]string) (Config, error
 		return Config{}, fmt.Errorf("configuration: %w", err)
 	}
 
-	cfg := Default()
+	cfg := base
 	decoder{ps}.section("", k.Raw(), reflect.ValueOf(&cfg).Elem())
 	fillLists(&cfg)
-	if !k.Exists("node.bootstrap_expect") {
+	if k.Exists("node.join") && !k.Exists("node.bootstrap_expect") {
 		cfg.Node.BootstrapExpect = cfg.Node.expect()
 	}
 	checker{problems: ps, cfg: &cfg}.all()

@@ -1,0 +1,263 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/xid"
+
+	"innkeeper/channel"
+	"innkeeper/cluster"
+	"innkeeper/cmd/node/config"
+	"innkeeper/raftstore"
+	"innkeeper/transport"
+	"innkeeper/transport/auth"
+	"innkeeper/transport/dispatch"
+)
+
+// boot is one life of a node: from a fresh boot id to its stop, or to being declared dead.
+type boot struct {
+	id   string
+	node *Node
+	log  *slog.Logger
+
+	store      *raftstore.Store
+	cluster    *cluster.Cluster
+	host       *channel.Host
+	gateway    *transport.Gateway
+	dispatcher *dispatch.Dispatcher
+	keys       *auth.Keys
+	members    *membership
+	servers    []*http.Server
+
+	held     atomic.Bool // whether the observer was told of a lease
+	stopping atomic.Bool
+	leads    chan struct{} // nudge: held changed
+	fatal    chan error    // capacity 1: the log cannot go on
+	dead     chan struct{} // closed when the cluster declared this boot dead
+	quit     chan struct{} // ends the goroutines below
+	waiting  sync.WaitGroup
+}
+
+// start builds all rooms and starts them. On error nothing is left running but the listeners, which the caller closes.
+func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
+	b := &boot{
+		id: xid.New().String(), node: n, log: n.log.With("node", n.disk.NodeID()),
+		fatal: make(chan error, 1), dead: make(chan struct{}), quit: make(chan struct{}), leads: make(chan struct{}, 1),
+	}
+	self := channel.GatewayID{Node: n.disk.NodeID(), Boot: b.id}
+	var err error
+	if b.keys, err = keysOf(n.cfg.Apps); err != nil {
+		return nil, err
+	}
+	b.members = &membership{leading: make(chan struct{}, 1)}
+	c := n.cfg
+	b.cluster, err = cluster.New(cluster.Config{
+		NodeID: self.Node, BootID: self.Boot, ClusterID: c.Cluster.ID,
+		ClusterAdvertise: c.Node.ClusterAdvertise, GossipAdvertise: c.Node.GossipAdvertise,
+		ClientAddr: n.addr.client, AdminAddr: n.addr.admin,
+		ClusterListener: e.cluster, GossipListener: e.gossip, GossipPacket: e.packet, Net: n.net,
+		Log: b.members, Observer: (*observer)(b),
+		Join: c.Node.Join, BootstrapExpect: c.Node.BootstrapExpect, Partitions: c.Cluster.Partitions,
+		TrustRefused: c.Cluster.TrustRefused == nil || *c.Cluster.TrustRefused,
+		Boottime:     n.opts.Boottime, Logger: b.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.cluster.Handle(kindToOwner, b.onToOwner)
+	b.cluster.Handle(kindToGateway, b.onToGateway)
+	b.cluster.HandleRequest(kindForward, b.onForward)
+
+	b.store, err = raftstore.Open(raftstore.Config{
+		NodeID: self.Node, Disk: n.disk,
+		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftListener().Addr().String(),
+		Forward: forwarder{b}, Logger: b.log, Retention: c.StateEvents.Retention,
+		OnFatal: func(err error) {
+			select {
+			case b.fatal <- err:
+			default:
+			}
+		},
+	})
+	if err != nil {
+		b.cluster.Stop(false)
+		return nil, err
+	}
+	b.members.store = b.store
+	if err := b.checkCluster(c.Cluster.ID); err != nil {
+		b.cluster.Stop(false)
+		b.store.Close()
+		return nil, err
+	}
+
+	b.host = channel.NewHost(channel.HostConfig{
+		Log: obligations{b.store}, Gateways: &gateways{b, self}, Lease: lease{b.cluster},
+		Settings: settingsOf(c), Partitions: c.Cluster.Partitions,
+		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
+	})
+	b.gateway = transport.NewGateway(transport.GatewayConfig{
+		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
+		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
+	})
+	b.dispatcher, err = dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rulesOf(c.Apps), Client: b.httpClient(), Logger: b.log})
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	if err := b.cluster.Start(ctx); err != nil {
+		b.close()
+		return nil, err
+	}
+	b.waiting.Go(b.follow)
+	b.serve(e)
+	return b, nil
+}
+
+// checkCluster refuses a configuration that contradicts the data directory.
+func (b *boot) checkCluster(want string) error {
+	v := b.store.View()
+	if want != "" && v.ClusterID != "" && want != v.ClusterID {
+		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s belongs to cluster %q; use the directory of the right cluster, or correct cluster.id",
+			want, b.node.cfg.Node.DataDir, v.ClusterID)
+	}
+	if n := len(v.Table.Slots); n > 0 && n != b.node.cfg.Cluster.Partitions {
+		return fmt.Errorf("cluster.partitions: the configuration says %d, but the cluster in %s has %d; set it to %d",
+			b.node.cfg.Cluster.Partitions, b.node.cfg.Node.DataDir, n, n)
+	}
+	return nil
+}
+
+// follow lets the dispatcher run while this node leads and may act, and passes the nudges on to the cluster room.
+func (b *boot) follow() {
+	for {
+		b.dispatcher.Lead(b.store.IsLeader() && b.held.Load())
+		select {
+		case <-b.store.LeaderChanged():
+			nudge(b.members.leading)
+		case <-b.leads:
+		case <-b.quit:
+			b.dispatcher.Lead(false)
+			return
+		}
+	}
+}
+
+// stop ends everything. Graceful: clients are told to go elsewhere and the cluster that this node leaves.
+func (b *boot) stop(graceful bool) {
+	b.stopping.Store(true)
+	if graceful {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		b.gateway.Drain(ctx)
+		cancel()
+	}
+	b.cluster.Stop(graceful)
+	b.close()
+}
+
+// close ends what start built, in reverse, after the cluster was stopped.
+func (b *boot) close() {
+	close(b.quit)
+	for _, s := range b.servers {
+		s.Close()
+	}
+	b.waiting.Wait()
+	if b.dispatcher != nil {
+		b.dispatcher.Close()
+	}
+	b.cluster.Stop(false)
+	b.gateway.Close()
+	b.host.Close()
+	b.store.Close()
+}
+
+// ready is nil when this node serves.
+func (b *boot) ready() error {
+	if reasons := b.readiness().Reasons(); len(reasons) > 0 {
+		return errors.New(strings.Join(reasons, "; "))
+	}
+	return nil
+}
+
+// graceUntil is until when clients may come back after a stop of the whole cluster.
+func (b *boot) graceUntil() time.Time {
+	cold := b.store.View().ColdMs
+	if cold == 0 {
+		return time.Time{}
+	}
+	grace := b.node.cfg.StateEvents.RestartGrace
+	until := time.UnixMilli(cold).Add(grace)
+	// The mark is another node's clock; ours may have jumped. No clock makes the grace longer than it is.
+	if most := time.Now().Add(grace); until.After(most) {
+		return most
+	}
+	return until
+}
+
+// lease is the cluster's lease as the host asks for it.
+type lease struct{ *cluster.Cluster }
+
+// Held implements channel.Lease.
+func (l lease) Held() bool { return l.LeaseHeld() }
+
+// observer passes on what the cluster room says. All calls come from one goroutine, in order.
+type observer boot
+
+func (o *observer) Members(live []cluster.Peer) {
+	ids := make([]channel.GatewayID, len(live))
+	for i, p := range live {
+		ids[i] = channel.GatewayID{Node: p.Node, Boot: p.Boot}
+	}
+	o.host.SetMembers(ids)
+}
+
+func (o *observer) Acquire(part uint32, epoch uint64) { o.host.Acquire(part, epoch) }
+func (o *observer) Release(part uint32, epoch uint64) { o.host.Release(part, epoch) }
+
+func (o *observer) Routed(part uint32, r cluster.Route) {
+	o.gateway.Routed(part, transport.Route{Node: r.Node, Epoch: r.Epoch, Session: r.Session})
+}
+
+func (o *observer) Unrouted(part uint32) { o.gateway.Unrouted(part) }
+
+func (o *observer) Lease(held bool) {
+	o.held.Store(held)
+	o.gateway.Fence(held)
+	nudge(o.leads)
+}
+
+func (o *observer) DeclaredDead() { close(o.dead) }
+
+// nudge wakes whoever waits on a channel of capacity 1.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// keysOf collects the keys of all apps.
+func keysOf(apps []config.App) (*auth.Keys, error) {
+	var keys []auth.Key
+	for _, a := range apps {
+		for _, k := range a.Keys {
+			app, id, secret, err := auth.ParseKey(k.Key)
+			if err != nil {
+				return nil, err
+			}
+			capability, err := auth.ParseCapability(k.Capability)
+			if err != nil {
+				return nil, fmt.Errorf("key %s.%s: %w", app, id, err)
+			}
+			keys = append(keys, auth.Key{App: app, ID: id, Secret: secret, Capability: capability})
+		}
+	}
+	return auth.NewKeys(keys), nil
+}

@@ -1,0 +1,159 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"innkeeper/raftstore"
+	"innkeeper/transport/admin"
+	"innkeeper/transport/auth"
+	"innkeeper/transport/dispatch"
+	"innkeeper/transport/pull"
+	"innkeeper/transport/rest"
+)
+
+// serve starts the HTTP servers of clients and of the admin API.
+func (b *boot) serve(e *ears) {
+	b.listen(e.client, b.clientHandler())
+	if e.admin != nil {
+		b.listen(e.admin, b.adminHandler())
+	}
+}
+
+// listen serves until the boot is closed.
+func (b *boot) listen(l net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          log.New(quiet{b.log}, "", 0),
+	}
+	b.servers = append(b.servers, s)
+	b.waiting.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			b.log.Error("HTTP server ended", "listen", l.Addr().String(), "err", err)
+		}
+	})
+}
+
+// quiet takes what net/http complains about: clients' mistakes, mostly.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Write(p []byte) (int, error) {
+	q.log.Debug("http", "msg", string(p))
+	return len(p), nil
+}
+
+// clientHandler is everything on the client listener: WebSocket on any path that asks for an upgrade, pull, REST.
+func (b *boot) clientHandler() http.Handler {
+	api := rest.New(rest.Config{Backend: b.gateway, Keys: b.keys, ServerID: b.node.disk.NodeID(), Logger: b.log})
+	p := pull.New(pull.Config{
+		Source:    pullSource{eventLog{b.store}},
+		Authorize: func(r *http.Request) (string, error) { return mayRead(api, r) },
+		Logger:    b.log,
+	})
+	// No ServeMux: it would redirect channel names with "//" or ".." in them.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Upgrade") != "":
+			b.gateway.ServeWebSocket(w, r)
+		case r.URL.Path == "/events":
+			p.Events(w, r)
+		case r.URL.Path == "/occupied":
+			p.Occupied(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+// mayRead authorizes a reader of events: the same right that lists an app's channels.
+func mayRead(api *rest.Handler, r *http.Request) (string, error) {
+	id, e := api.Authorize(r)
+	if e != nil {
+		return "", e
+	}
+	if !id.Capability.AllowsEverywhere(auth.ChannelMetadata) {
+		return "", auth.Denied(auth.ChannelMetadata, "*")
+	}
+	return id.App, nil
+}
+
+// pullSource is the log as readers of events see it.
+type pullSource struct{ eventLog }
+
+// OccupiedPage implements pull.Source.
+func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Position, limit int) ([]pull.Channel, *pull.Position, error) {
+	var from raftstore.Position
+	if after != nil {
+		from = raftstore.Position{Hash: after.Hash, App: app, Name: after.Name}
+	}
+	items, next, err := s.Store.OccupiedPage(asOf, app, prefix, from, limit)
+	if errors.Is(err, raftstore.ErrCompacted) {
+		err = pull.ErrCompacted
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	channels := make([]pull.Channel, len(items))
+	for i, it := range items {
+		channels[i] = pull.Channel{Name: it.Name, SinceMs: it.SinceMs, Seq: it.Seq}
+	}
+	if next == nil {
+		return channels, nil, nil
+	}
+	return channels, &pull.Position{Hash: next.Hash, Name: next.Name}, nil
+}
+
+// httpClient sends webhooks over the node's network.
+func (b *boot) httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			return b.node.net.Dial(ctx, addr)
+		},
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     90 * time.Second,
+	}}
+}
+
+// adminHandler is everything on the admin listener.
+func (b *boot) adminHandler() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), admin.NewCollector(b.sources()))
+	return admin.New(admin.Config{
+		Version: version(), Ready: b.readiness,
+		Cluster: func() any { return b.cluster.Status() },
+		Rules:   func() any { return b.rules() },
+		List:    b.gateway.List, Gatherer: reg, Logger: b.log,
+	})
+}
+
+// version is the module's, as the Go toolchain recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func (b *boot) rules() dispatch.Status { return b.dispatcher.Status() }
+
+// readiness is what GET /readyz judges by.
+func (b *boot) readiness() admin.Readiness {
+	s := b.host.Stats()
+	return admin.Readiness{
+		LeaseHeld: b.held.Load() && b.cluster.LeaseHeld(), Leader: b.store.Leader(),
+		Partitions: s.Rebuilding + s.Serving, Open: s.Serving, Stopping: b.stopping.Load(),
+	}
+}

@@ -1,0 +1,275 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/cluster"
+	"innkeeper/cmd/node/config"
+	"innkeeper/raftstore"
+)
+
+// Options are what a node is built from.
+type Options struct {
+	Config config.Config
+	// Net is the network under the node; nil is the machine's.
+	Net cluster.Net
+	// Disk is where the log lives; nil is Config.Node.DataDir.
+	Disk raftstore.Disk
+	// Boottime is a clock that goes on while the machine is suspended; nil is CLOCK_BOOTTIME.
+	Boottime func() time.Duration
+	// Logger takes what the node says about itself; nil drops it.
+	Logger *slog.Logger
+}
+
+// Node is one process's part of a cluster. Run and Kill are called once; the rest may be called at any time.
+type Node struct {
+	opts Options
+	cfg  config.Config
+	net  cluster.Net
+	disk raftstore.Disk
+	log  *slog.Logger
+
+	ownsDisk bool
+	addr     addresses // as bound: port 0 is resolved by the first boot
+
+	mu      sync.Mutex
+	ears    *ears // bound by New, taken by the first boot
+	boot    atomic.Pointer[boot]
+	started chan struct{}
+	once    sync.Once
+	kill    chan struct{}
+	killed  sync.Once
+	done    chan struct{}
+}
+
+// addresses are where a node listens, with ports resolved.
+type addresses struct{ client, admin, cluster, gossip string }
+
+// ears are the bound listeners of one boot.
+type ears struct {
+	client, admin, cluster, gossip net.Listener
+	packet                         net.PacketConn
+}
+
+func (e *ears) close() {
+	for _, c := range []io.Closer{e.client, e.admin, e.cluster, e.gossip, e.packet} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// New opens the disk and binds the addresses, so that a port or a data directory in use is reported before anything
+// runs. The node does nothing until Run.
+func New(o Options) (*Node, error) {
+	n := &Node{
+		opts: o, cfg: o.Config, net: o.Net, disk: o.Disk, log: o.Logger,
+		started: make(chan struct{}), kill: make(chan struct{}), done: make(chan struct{}),
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	if n.net == nil {
+		n.net = hostNet{}
+	}
+	if n.disk == nil {
+		dir, err := filepath.Abs(n.cfg.Node.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		d, err := raftstore.OpenDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		n.disk, n.ownsDisk = d, true
+	}
+	c := n.cfg.Node
+	n.addr = addresses{client: c.Listen, admin: c.AdminListen, cluster: c.ClusterListen, gossip: c.GossipListen}
+	e, err := n.bind()
+	if err != nil {
+		if n.ownsDisk {
+			n.disk.Close()
+		}
+		return nil, err
+	}
+	n.ears = e
+	return n, nil
+}
+
+// bind listens on all addresses, or on none.
+func (n *Node) bind() (*ears, error) {
+	e := &ears{}
+	var errs []error
+	listen := func(key string, addr *string, to *net.Listener) {
+		l, err := n.net.Listen(*addr)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: cannot listen on %s: %w (is another process using it? choose another port or stop that process)", key, *addr, err))
+			return
+		}
+		*to, *addr = l, l.Addr().String()
+	}
+	listen("node.listen", &n.addr.client, &e.client)
+	if n.addr.admin != "" {
+		listen("node.admin_listen", &n.addr.admin, &e.admin)
+	}
+	listen("node.cluster_listen", &n.addr.cluster, &e.cluster)
+	if err := n.bindGossip(e); err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		e.close()
+		return nil, errors.Join(errs...)
+	}
+	return e, nil
+}
+
+// bindGossip binds one port for both TCP and UDP. With port 0 the first choice may be taken on the other protocol,
+// so it tries a few.
+func (n *Node) bindGossip(e *ears) error {
+	host, port, err := net.SplitHostPort(n.addr.gossip)
+	if err != nil {
+		return fmt.Errorf("node.gossip_listen: %q: %w", n.addr.gossip, err)
+	}
+	tries := 1
+	if port == "0" {
+		tries = 16
+	}
+	for range tries {
+		e.gossip, err = n.net.Listen(net.JoinHostPort(host, port))
+		if err != nil {
+			break
+		}
+		_, p, _ := net.SplitHostPort(e.gossip.Addr().String())
+		bound := net.JoinHostPort(host, p)
+		e.packet, err = n.net.ListenPacket(bound)
+		if err == nil {
+			n.addr.gossip = bound
+			return nil
+		}
+		e.gossip.Close()
+	}
+	return fmt.Errorf("node.gossip_listen: cannot listen on %s (TCP and UDP): %w (is another process using it? choose another port or stop that process)", n.addr.gossip, err)
+}
+
+// Run serves until ctx ends (then it stops gracefully and returns nil), Kill is called, or the node cannot go on.
+func (n *Node) Run(ctx context.Context) error {
+	defer close(n.done)
+	defer func() {
+		if n.ownsDisk {
+			n.disk.Close()
+		}
+	}()
+	for {
+		e, err := n.takeEars()
+		if err != nil {
+			return err
+		}
+		b, err := n.start(ctx, e)
+		if err != nil {
+			e.close()
+			return err
+		}
+		n.boot.Store(b)
+		n.once.Do(func() { close(n.started) })
+		again, err := n.watch(ctx, b)
+		if !again {
+			return err
+		}
+		n.log.Warn("this node was declared dead by the cluster; starting again under a new boot id", "node", n.disk.NodeID(), "boot", b.id)
+	}
+}
+
+// watch waits for the end of one boot and stops it. again says that another boot shall follow.
+func (n *Node) watch(ctx context.Context, b *boot) (again bool, err error) {
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping", "node", n.disk.NodeID())
+		b.stop(true)
+		return false, nil
+	case <-n.kill:
+		b.stop(false)
+		return false, errors.New("killed")
+	case err := <-b.fatal:
+		b.stop(false)
+		return false, fmt.Errorf("node %s cannot go on: %w", n.disk.NodeID(), err)
+	case <-b.dead:
+		b.stop(false)
+		return true, nil
+	}
+}
+
+// takeEars hands over what New bound, or binds the same addresses again for a later boot.
+func (n *Node) takeEars() (*ears, error) {
+	n.mu.Lock()
+	e := n.ears
+	n.ears = nil
+	n.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	return n.bind()
+}
+
+// Kill ends the node at once, telling nobody: what kill -9 does to a process. It returns when Run has returned.
+func (n *Node) Kill() {
+	n.killed.Do(func() { close(n.kill) })
+	<-n.done
+}
+
+// Started is closed when the node listens for the first time; it need not be ready yet.
+func (n *Node) Started() <-chan struct{} { return n.started }
+
+// ID is the node id, kept in the data directory.
+func (n *Node) ID() string { return n.disk.NodeID() }
+
+// ClientAddr is where clients connect. It is final once New has returned.
+func (n *Node) ClientAddr() string { return n.addr.client }
+
+// AdminAddr is where the admin API listens, "" when there is none.
+func (n *Node) AdminAddr() string { return n.addr.admin }
+
+// GossipAddr is what other nodes may name in their join list.
+func (n *Node) GossipAddr() string { return n.addr.gossip }
+
+// ClusterAddr is where Raft and links listen.
+func (n *Node) ClusterAddr() string { return n.addr.cluster }
+
+// Ready is nil when the node serves: it holds a lease, knows a leader and has opened the partitions it owns.
+func (n *Node) Ready() error {
+	b := n.boot.Load()
+	if b == nil {
+		return errors.New("not started")
+	}
+	return b.ready()
+}
+
+// hostNet is the machine's network.
+type hostNet struct{}
+
+func (hostNet) Listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+
+func (hostNet) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+func (hostNet) ListenPacket(addr string) (net.PacketConn, error) {
+	return net.ListenPacket("udp", addr)
+}
+
+// portOf is the port of a bound address.
+func portOf(addr string) int {
+	_, p, _ := net.SplitHostPort(addr)
+	i, _ := strconv.Atoi(p)
+	return i
+}
