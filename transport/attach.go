@@ -37,7 +37,7 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 	ops := c.identity.Capability.Ops(name.Resource())
 	order := &attachOrder{
 		granted: protocol.RequestedModes(params, pm.Flags) & ops.Modes(),
-		noEcho:  params["echo"] == "false",
+		noEcho:  params["echo"] == "false" || c.noEcho && params["echo"] != "true",
 		serial:  pm.ChannelSerial,
 	}
 	if order.granted == 0 {
