@@ -26,7 +26,8 @@ const (
 type Config struct {
 	Log   EventLog
 	Rules []Rule
-	// Client sends the requests; its timeout and its redirect policy are not used. Nil is a client of the dispatcher's
+	// Client sends the requests; its timeout and its redirect policy are not used, and its
+	// idle connections are closed when a term ends. Nil is a client of the dispatcher's
 	// own, without proxy settings from the environment.
 	Client *http.Client
 	// LeaseTTL is how long a node may act without hearing from the cluster: 4 s when zero. Timeouts of rules must be less.
@@ -99,7 +100,6 @@ type Dispatcher struct {
 	// Static after construction.
 	config Config
 	client *http.Client
-	own    *http.Transport // set when the client is the dispatcher's own
 	rules  []*sender
 
 	// Guarded by mu, which is never held while waiting.
@@ -123,7 +123,7 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{config: c, ended: make(chan struct{})}
 	close(d.ended)
-	d.client, d.own = client(c.Client, c.Lanes)
+	d.client = client(c.Client, c.Lanes)
 	cursors := make(map[string]bool)
 	for _, r := range c.Rules {
 		r = r.withDefaults()
@@ -141,20 +141,19 @@ func New(c Config) (*Dispatcher, error) {
 
 // client is the given client without its timeout (each rule has one) and without redirects, or a new one with enough
 // idle connections for a rule's lanes.
-func client(given *http.Client, lanes int) (*http.Client, *http.Transport) {
+func client(given *http.Client, lanes int) *http.Client {
 	c := &http.Client{}
-	var own *http.Transport
 	if given != nil {
 		*c = *given
 	} else {
-		own = http.DefaultTransport.(*http.Transport).Clone()
+		own := http.DefaultTransport.(*http.Transport).Clone()
 		own.Proxy = nil
 		own.MaxIdleConnsPerHost = lanes
 		c.Transport = own
 	}
 	c.Timeout = 0
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c, own
+	return c
 }
 
 // Lead says whether this node leads. It never blocks: a term ends in the background, soon, and the next one begins only
@@ -204,9 +203,7 @@ func (d *Dispatcher) run(ctx context.Context, t *term, before <-chan struct{}) {
 	}
 	wg.Go(func() { d.dropOld(ctx) })
 	wg.Wait()
-	if d.own != nil {
-		d.own.CloseIdleConnections()
-	}
+	d.client.CloseIdleConnections()
 }
 
 // dropOld drops the cursors of rules that are no longer configured: a cursor keeps the log from forgetting events.

@@ -370,17 +370,24 @@ func TestCursorsOfGoneRulesAreDropped(t *testing.T) {
 }
 
 func TestEventsGoneFromTheLogAreCountedNotAwaited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, sink := newFakeLog(), &fakeSink{}
-		log.cursors["demo/state"] = 2
-		log.occupy(names(9)...)
-		log.forget(6)
-		d := start(t, log, sink, rule())
-		eventually(t, "committed", func() bool { return log.cursor("demo/state") == 9 })
-		if s := d.Status().Rules[0]; s.Skipped != 3 || s.Sent != 4 {
-			t.Errorf("status = %+v, want 3 skipped and 4 sent", s)
-		}
-	})
+	for _, strict := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			log, sink := newFakeLog(), &fakeSink{}
+			log.strict = strict
+			log.cursors["demo/state"] = 2
+			log.occupy(names(9)...)
+			log.forget(6)
+			d := build(t, Config{Log: log, Client: &http.Client{Transport: sink}, Rules: []Rule{rule()}})
+			if s := d.Status().Rules[0]; s.Lag != 7 {
+				t.Errorf("status before leading = %+v, want a lag of 7", s)
+			}
+			d.Lead(true)
+			eventually(t, "committed", func() bool { return log.cursor("demo/state") == 9 })
+			if s := d.Status().Rules[0]; s.Skipped != 3 || s.Sent != 4 {
+				t.Errorf("strict %v: status = %+v, want 3 skipped and 4 sent", strict, s)
+			}
+		})
+	}
 }
 
 func TestLogThatForgotAllIsNotReadInCircles(t *testing.T) {

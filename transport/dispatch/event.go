@@ -38,7 +38,8 @@ type Event struct {
 // goroutines. Those that take a context return soon after it ends.
 type EventLog interface {
 	// Events returns up to limit events with a seq greater than after, in order, and the first and last seq the log has
-	// now (first is last+1 when it has none). Where after lies before first-1 the events begin with first.
+	// now (first is last+1 when it has none). Where after lies before first-1 it may return an error instead of the
+	// events; first and last are then true all the same.
 	Events(after uint64, limit int) (first, last uint64, events []Event, err error)
 	// WaitEvents returns nil once the log has an event with a seq greater than after.
 	WaitEvents(ctx context.Context, after uint64) error

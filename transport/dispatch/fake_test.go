@@ -21,6 +21,7 @@ type fakeLog struct {
 	events  []Event // events[i].Seq == first+i
 	cursors map[string]uint64
 	more    chan struct{} // closed and replaced when events come
+	strict  bool          // Events refuses to begin behind events that are gone
 	fail    error         // what every operation on cursors and Events returns, when set
 	sets    int
 }
@@ -65,6 +66,9 @@ func (l *fakeLog) Events(after uint64, limit int) (uint64, uint64, []Event, erro
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return 0, 0, nil, l.fail
+	}
+	if l.strict && after+1 < l.first {
+		return l.first, l.last(), nil, errors.New("compacted")
 	}
 	from := min(max(after+1, l.first), l.last()+1) - l.first
 	events := l.events[from:]

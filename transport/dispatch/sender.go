@@ -141,6 +141,9 @@ func (w *work) read(after uint64, limit int) readDone {
 		return readDone{err: err}
 	}
 	first, last, events, err := w.config.Log.Events(after, limit)
+	if err != nil && first > after+1 { // what lies between is gone; onRead says so
+		first, last, events, err = w.config.Log.Events(first-1, limit)
+	}
 	return readDone{first, last, events, err}
 }
 

@@ -43,9 +43,8 @@ func (d *Dispatcher) Status() Status {
 		r := s.tally.copy()
 		r.App, r.Rule, r.Format = s.rule.App, s.rule.ID, s.rule.Format
 		r.Cursor = max(r.Cursor, cursors[s.rule.Cursor()])
-		if _, last, _, err := d.config.Log.Events(r.Cursor, 1); err == nil {
-			r.Last = max(r.Last, last)
-		}
+		_, last, _, _ := d.config.Log.Events(r.Cursor, 1)
+		r.Last = max(r.Last, last)
 		r.Lag = r.Last - min(r.Cursor, r.Last)
 		out.Rules = append(out.Rules, r)
 	}

@@ -62,13 +62,16 @@ func (h *Handler) scan(app string, after uint64, limit int) (eventsAnswer, error
 	answer := eventsAnswer{Events: []dispatch.Event{}}
 	for at := after; ; {
 		first, last, events, err := h.source.Events(at, scanChunk)
-		if err != nil {
-			return answer, err
+		if err != nil && at == 0 && first > 1 { // "the oldest you have"
+			first, last, events, err = h.source.Events(first-1, scanChunk)
 		}
 		if at > 0 && first > at+1 {
 			return answer, protocol.Errorf(protocol.CodeStalePage,
 				"the events behind seq %d are no longer retained, the oldest is %d; "+
 					"start again: read /occupied and go on with after set to its as_of", at, first)
+		}
+		if err != nil {
+			return answer, err
 		}
 		answer.First, answer.Last = first, max(last, at)
 		for _, e := range events {

@@ -24,6 +24,7 @@ type fakeSource struct {
 	first   uint64
 	history []dispatch.Event // history[i].Seq == i+1
 	more    chan struct{}
+	strict  bool // Events refuses to begin behind events that are gone
 	fail    error
 }
 
@@ -59,6 +60,9 @@ func (s *fakeSource) Events(after uint64, limit int) (uint64, uint64, []dispatch
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := uint64(len(s.history))
+	if s.strict && after+1 < s.first {
+		return s.first, last, nil, errors.New("compacted")
+	}
 	events := s.history[min(max(after, s.first-1), last):]
 	return s.first, last, slices.Clone(events[:min(limit, len(events))]), s.fail
 }

@@ -37,7 +37,7 @@ func (h *Handler) occupied(r *http.Request, app string) (any, error) {
 		if err := h.catchUp(r.Context(), c.asOf); err != nil {
 			return nil, err
 		}
-	} else if _, c.asOf, _, err = h.source.Events(0, 1); err != nil {
+	} else if c.asOf, err = h.newest(); err != nil {
 		return nil, err
 	}
 	channels, next, err := h.source.OccupiedPage(c.asOf, app, prefix, after, int(limit))
@@ -72,4 +72,13 @@ func resume(text string, listing uint64) (cursor, error) {
 			"parameter cursor is of another listing; keep the prefix and the app the same from page to page")
 	}
 	return c, nil
+}
+
+// newest is the seq of the newest event here.
+func (h *Handler) newest() (uint64, error) {
+	first, last, _, err := h.source.Events(0, 1)
+	if err != nil && first > 1 {
+		err = nil // the oldest are gone; last is true
+	}
+	return last, err
 }

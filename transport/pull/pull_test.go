@@ -103,7 +103,14 @@ func TestLongPollEndsWithItsReader(t *testing.T) {
 }
 
 func TestForgottenEventsAreNotSkippedInSilence(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		testForgotten(t, strict)
+	}
+}
+
+func testForgotten(t *testing.T, strict bool) {
 	s := newFakeSource()
+	s.strict = strict
 	for range 10 {
 		s.toggle("demo", "chat:a")
 	}
@@ -118,6 +125,9 @@ func TestForgottenEventsAreNotSkippedInSilence(t *testing.T) {
 	}
 	if got := get[eventsBody](t, h.Events, "after=0", 200); got.First != 6 || len(got.Events) != 5 {
 		t.Errorf("after=0: %+v", got)
+	}
+	if got := get[occupiedBody](t, h.Occupied, "", 200); got.AsOf != 10 {
+		t.Errorf("occupied: %+v", got)
 	}
 }
 

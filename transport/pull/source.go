@@ -13,7 +13,8 @@ var ErrCompacted = errors.New("pull: events since as_of are no longer retained")
 // Source is this node's copy of the log. Its methods are called from many goroutines.
 type Source interface {
 	// Events returns up to limit events with a seq greater than after, in order, and the first and last seq the log has
-	// now (first is last+1 when it has none). Where after lies before first-1 the events begin with first.
+	// now (first is last+1 when it has none). Where after lies before first-1 it may return an error instead of the
+	// events; first and last are then true all the same.
 	Events(after uint64, limit int) (first, last uint64, events []dispatch.Event, err error)
 	// WaitEvents returns nil once the log has an event with a seq greater than after; it ends soon after ctx.
 	WaitEvents(ctx context.Context, after uint64) error
