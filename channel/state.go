@@ -177,6 +177,10 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 		return effects
 	}
 	s.close(now)
+	s.follow()
+	if s.watched == 0 {
+		s.rollAt = 0
+	}
 	if !now.Leased {
 		s.retryAt = 0
 		if s.due(now) {
@@ -185,7 +189,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 		return effects
 	}
 	s.retryAt = 0
-	effects = s.occupancy(now, effects)
+	effects = s.propose(now, effects)
 	effects = s.confirm(now, effects)
 	return s.tell(now, effects)
 }
@@ -193,8 +197,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 // due reports that something would be said or proposed now if there were a lease.
 func (s *State) due(now Moment) bool {
 	return s.owed > 0 || s.watched > 0 ||
-		s.phase == vacant && s.isHeld() ||
-		(s.phase == occupied || s.phase == delaying) && !s.isHeld() && now.Since >= s.vacateAt
+		s.phase == vacant && s.isHeld() || s.phase == delaying && now.Since >= s.vacateAt
 }
 
 // close ends the channel's time of being open.
@@ -204,18 +207,23 @@ func (s *State) close(now Moment) {
 	}
 }
 
-// occupancy moves the life of the occupancy on, proposing what the log must learn.
-func (s *State) occupancy(now Moment, effects []Effect) []Effect {
-	isHeld := s.isHeld()
-	if s.phase == occupied && !isHeld {
+// follow keeps up with the holders where the log need not know: leaving starts the delay, and a return within it
+// leaves no trace.
+func (s *State) follow() {
+	switch isHeld := s.isHeld(); {
+	case s.phase == occupied && !isHeld:
 		s.phase = delaying
+	case s.phase == delaying && isHeld:
+		s.phase = occupied
 	}
+}
+
+// propose asks for what the log must learn.
+func (s *State) propose(now Moment, effects []Effect) []Effect {
 	switch {
-	case s.phase == vacant && isHeld:
+	case s.phase == vacant && s.isHeld():
 		s.phase = occupying
 		return append(effects, Effect{Propose: Occupy, TimeMs: now.UnixMs})
-	case s.phase == delaying && isHeld:
-		s.phase = occupied // came back within the delay: no trace
 	case s.phase == delaying && now.Since >= s.vacateAt:
 		s.phase = vacating
 		return append(effects, Effect{Propose: Vacate, TimeMs: now.UnixMs})
@@ -269,7 +277,6 @@ func (s *State) point(now Moment) position {
 // tell brings occupancy events to the gateways that watch.
 func (s *State) tell(now Moment, effects []Effect) []Effect {
 	if s.watched == 0 {
-		s.rollAt = 0
 		return effects
 	}
 	roll := s.profile.OccupancyInterval <= 0 || s.rollAt > 0 && now.Since >= s.rollAt
