@@ -57,10 +57,13 @@ func (b *bench) cycles(ctx context.Context, nodes int, target float64) error {
 	if err := run(total / 10); err != nil { // warm
 		return err
 	}
-	used, took, err := c.during(func() error {
+	var took time.Duration
+	used, _, err := c.during(func() error {
+		start := time.Now()
 		if err := run(total); err != nil {
 			return err
 		}
+		took = time.Since(start)
 		return sleep(ctx, 1500*time.Millisecond) // the channels' closing belongs to the cycle
 	})
 	if err != nil {

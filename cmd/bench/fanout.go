@@ -22,7 +22,7 @@ var payload = strings.Repeat("x", messageData)
 func (b *bench) fanout(ctx context.Context) error {
 	subscribers, fast, slow := 1000, 2000, 500
 	if b.Quick {
-		subscribers, fast, slow = 200, 1000, 100
+		subscribers, fast, slow = 200, 4000, 200
 	}
 	c, err := b.start(ctx, 1, tuning{vacatedDelay: 5 * time.Second, idleClose: time.Minute})
 	if err != nil {
