@@ -261,6 +261,7 @@ func (c *Cluster) linksChanged() {
 func (c *Cluster) learn(view *View) {
 	if view.ClusterID != "" && c.id.CompareAndSwap(nil, &view.ClusterID) {
 		c.log.Info("this node belongs to a cluster", "cluster", view.ClusterID)
+		c.links.settleCluster(view.ClusterID)
 	}
 	m, ok := view.Member(c.me.Node)
 	switch {

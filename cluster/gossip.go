@@ -87,6 +87,7 @@ func (g *gossip) start(cfg *Config, m meta) error {
 	conf.TCPTimeout = 3 * time.Second
 	conf.PushPullInterval = 15 * time.Second
 	conf.EnableCompression = false
+	conf.AwarenessMaxMultiplier = 2 // a probe under way outlives Stop by this many probe intervals
 	list, err := memberlist.Create(conf)
 	if err != nil {
 		g.net.Shutdown()
@@ -287,6 +288,7 @@ func (d *gossipDelegate) NotifyAlive(n *memberlist.Node) error {
 			return nil
 		}
 	}
+	d.queue(n.Name, nil) // it may have got in while one of us had no cluster
 	g.count.gossipForeign.Add(1)
 	g.mu.Lock()
 	first := !g.foreign[n.Name]

@@ -57,13 +57,14 @@ type peerLink struct {
 
 // outbound is a connection this node dialed. queue to idle are guarded by the link's mutex.
 type outbound struct {
-	conn   net.Conn
-	boot   string
-	order  uint64
-	queue  []byte // frames not yet taken by the writer
-	frames uint64 // in queue
-	taken  int    // bytes the writer is writing
-	idle   bool   // the writer waits for wake
+	cluster string // id the peer gave, "" when it had none
+	conn    net.Conn
+	boot    string
+	order   uint64
+	queue   []byte // frames not yet taken by the writer
+	frames  uint64 // in queue
+	taken   int    // bytes the writer is writing
+	idle    bool   // the writer waits for wake
 
 	wake  chan struct{} // cap 1
 	heard atomic.Int64  // boottime of the last pong
@@ -83,12 +84,13 @@ func (o *outbound) fail(err error) {
 
 // inbound is a connection the peer dialed.
 type inbound struct {
-	conn  net.Conn
-	from  Peer
-	order uint64
-	heard atomic.Int64  // boottime of the last bytes
-	pair  chan struct{} // closed when the link stands for the first time with this connection
-	done  chan struct{} // closed when its goroutine is done with it
+	conn    net.Conn
+	from    Peer
+	cluster string // as in outbound
+	order   uint64
+	heard   atomic.Int64  // boottime of the last bytes
+	pair    chan struct{} // closed when the link stands for the first time with this connection
+	done    chan struct{} // closed when its goroutine is done with it
 }
 
 // send queues a frame. prefix goes before the payload. session 0 means whichever there is.
@@ -263,7 +265,7 @@ func (p *peerLink) dialAddr(ctx context.Context, addr string) (*outbound, error)
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	peer, err := p.greet(conn)
+	h, err := p.greet(conn)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -271,7 +273,7 @@ func (p *peerLink) dialAddr(ctx context.Context, addr string) (*outbound, error)
 		conn.Close()
 		return nil, err
 	}
-	out := &outbound{conn: conn, boot: peer.Boot, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	out := &outbound{conn: conn, boot: h.from.Boot, cluster: h.clusterID, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	out.heard.Store(int64(p.links.now()))
 
 	p.mu.Lock()
@@ -279,7 +281,7 @@ func (p *peerLink) dialAddr(ctx context.Context, addr string) (*outbound, error)
 	out.order = p.order
 	p.out = out
 	p.refusal = ""
-	p.health.linked(peer.Boot)
+	p.health.linked(h.from.Boot)
 	p.settle(true)
 	p.mu.Unlock()
 	p.links.count.linksOpened.Add(1)
@@ -288,22 +290,22 @@ func (p *peerLink) dialAddr(ctx context.Context, addr string) (*outbound, error)
 }
 
 // greet exchanges hellos on a connection that this node dialed.
-func (p *peerLink) greet(conn net.Conn) (Peer, error) {
+func (p *peerLink) greet(conn net.Conn) (hello, error) {
 	me := p.links.hello(p.node)
 	if err := writeHello(conn, welcome, me); err != nil {
-		return Peer{}, err
+		return hello{}, err
 	}
 	r, h, err := readHello(conn)
 	if err != nil {
-		return Peer{}, err
+		return hello{}, err
 	}
 	if r != welcome {
-		return Peer{}, &LinkRefusedError{Reason: r.String()}
+		return hello{}, &LinkRefusedError{Reason: r.String()}
 	}
 	if r := me.judge(h); r != welcome {
-		return Peer{}, &LinkRefusedError{Reason: r.String(), Mine: true}
+		return hello{}, &LinkRefusedError{Reason: r.String(), Mine: true}
 	}
-	return h.from, nil
+	return h, nil
 }
 
 // serve writes until the connection ends, and says why it did.

@@ -132,6 +132,19 @@ func (l *links) reconcile(want map[string][]string) {
 	l.mu.Unlock()
 }
 
+// settleCluster greets all over again, now that this node knows its cluster, whoever had not named that cluster: it may
+// belong to another.
+func (l *links) settleCluster(id string) {
+	for _, p := range *l.peers.Load() {
+		p.mu.Lock()
+		stranger := p.out != nil && p.out.cluster != id || p.in != nil && p.in.cluster != id
+		p.mu.Unlock()
+		if stranger {
+			p.reset()
+		}
+	}
+}
+
 // accept serves a connection whose first byte asked for a link, on the caller's goroutine.
 func (l *links) accept(conn net.Conn) {
 	defer conn.Close()
@@ -162,7 +175,7 @@ func (l *links) accept(conn net.Conn) {
 	}
 	conn.SetDeadline(time.Time{})
 
-	in := &inbound{conn: conn, from: h.from, pair: make(chan struct{}), done: make(chan struct{})}
+	in := &inbound{conn: conn, from: h.from, cluster: h.clusterID, pair: make(chan struct{}), done: make(chan struct{})}
 	in.heard.Store(int64(l.now()))
 	p.took(in, h.addr)
 	err = p.receive(l.ctx, in)

@@ -23,6 +23,7 @@ const (
 
 type boltMeta struct {
 	pageSize uint32
+	root     uint64 // page of the root bucket
 	pages    uint64
 	tx       uint64
 }
@@ -37,7 +38,7 @@ func readBoltMeta(b []byte) (boltMeta, bool) {
 	if h.Sum64() != o.Uint64(b[56:]) {
 		return boltMeta{}, false
 	}
-	return boltMeta{pageSize: o.Uint32(b[8:]), pages: o.Uint64(b[40:]), tx: o.Uint64(b[48:])}, true
+	return boltMeta{pageSize: o.Uint32(b[8:]), root: o.Uint64(b[16:]), pages: o.Uint64(b[40:]), tx: o.Uint64(b[48:])}, true
 }
 
 // checkLogFile returns an error unless the file is whole by its own header. It may be missing or empty only if the
@@ -72,6 +73,10 @@ func checkLogFile(path string, known bool) error {
 	}
 	if needed := int64(meta.pages) * int64(meta.pageSize); size < needed {
 		return &TruncatedError{File: path, Size: size, Needed: needed}
+	}
+	tree := pageTree{file: f, meta: meta, seen: make([]bool, meta.pages)}
+	if err := tree.walk(meta.root); err != nil {
+		return &CorruptError{File: path, Cause: err}
 	}
 	return nil
 }

@@ -105,6 +105,9 @@ func checkRecords(b []byte) (int, error) {
 	count := 0
 	for d.err == nil && len(d.rest) > 0 {
 		r := readRecord(&d)
+		if d.err == nil && r.n == 0 {
+			return 0, fmt.Errorf("record %d: has number 0, the first one is 1", count)
+		}
 		body := decoder{rest: r.body}
 		var t rawTransition
 		for range r.count {

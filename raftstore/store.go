@@ -40,11 +40,11 @@ type Store struct {
 	placed        chan struct{} // cap 1, from the FSM to watch
 	applied       signal        // fired after each batch with events
 
-	ctx     context.Context // ends when stopping begins
-	cancel  context.CancelFunc
-	started atomic.Bool // raft is set
-	cut     atomic.Bool // off the network, for good; set by Kill, a fatal error and the end of Close
-	trim    atomic.Bool // a trim is under way
+	ctx      context.Context // ends when stopping begins
+	cancel   context.CancelFunc
+	started  atomic.Bool // raft is set
+	cut      atomic.Bool // off the network, for good; set by Kill, a fatal error and the end of Close
+	trimming atomic.Bool
 
 	loops sync.WaitGroup // watch, proposer.run and what they start
 

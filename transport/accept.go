@@ -6,17 +6,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 )
 
 // Buffers of the WebSocket library per connection. Control frames have to fit into the write buffer: each is then one
-// Write of the guarded connection. Messages longer than the read buffer are read past it.
+// Write of the guarded connection. The read buffer is small because idle connections keep it; a connection that fills it
+// has more to say and borrows one of aheadBytes until it pauses.
 const (
-	readBuffer  = 512
+	readBuffer  = 256
 	writeBuffer = 128
+	aheadBytes  = 8 << 10
 )
+
+var aheads = sync.Pool{New: func() any { b := make([]byte, aheadBytes); return &b }}
 
 // accept upgrades a request. What it leaves behind per connection is small: net/http's buffers are dropped, and the
 // handler returns, so its goroutine ends as well.
@@ -50,7 +55,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		early, _ := buffered.Reader.Peek(n)
-		h.c.early = bytes.Clone(early)
+		h.c.ahead = bytes.Clone(early)
 	}
 	h.c.open(raw)
 	g := (*guarded)(h.c)
@@ -62,20 +67,48 @@ type guarded conn
 
 var _ net.Conn = (*guarded)(nil)
 
-// Read notes that the peer is alive. Bytes that came with the request go first.
+// Read notes that the peer is alive. What was read ahead goes first, and so do bytes that came with the request.
 func (g *guarded) Read(p []byte) (int, error) {
-	if len(g.early) > 0 {
-		n := copy(p, g.early)
-		if g.early = g.early[n:]; len(g.early) == 0 {
-			g.early = nil
+	if len(g.ahead) == 0 && g.more {
+		if err := g.readAhead(); err != nil {
+			return 0, err
+		}
+	}
+	if len(g.ahead) > 0 {
+		n := copy(p, g.ahead)
+		if g.ahead = g.ahead[n:]; len(g.ahead) == 0 {
+			g.ahead = nil
+			if g.lent != nil {
+				aheads.Put(g.lent)
+				g.lent = nil
+			}
 		}
 		return n, nil
 	}
 	n, err := g.raw.Read(p)
+	g.more = n == readBuffer
+	g.noteLife(n)
+	return n, err
+}
+
+// readAhead reads into a borrowed buffer. It is called in the middle of what the client says, so it hardly ever waits.
+func (g *guarded) readAhead() error {
+	lent := aheads.Get().(*[]byte)
+	n, err := g.raw.Read(*lent)
+	g.more = n == aheadBytes
+	g.noteLife(n)
+	if n == 0 {
+		aheads.Put(lent)
+		return err
+	}
+	g.lent, g.ahead = lent, (*lent)[:n]
+	return nil // an error comes again with the next read
+}
+
+func (g *guarded) noteLife(n int) {
 	if n > 0 && !g.heard.Load() {
 		g.heard.Store(true)
 	}
-	return n, err
 }
 
 // Write takes one control frame. A close frame is the last one.

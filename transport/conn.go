@@ -38,7 +38,9 @@ type conn struct {
 	since      int64
 
 	// Owned by the read loop.
-	early       []byte // read by net/http together with the request
+	ahead       []byte  // read from the socket and not yet asked for
+	lent        *[]byte // the buffer it lies in, when borrowed
+	more        bool    // the last read filled its buffer
 	attachments []*attachment
 
 	// Shared.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -321,18 +322,28 @@ func FuzzServe(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	w := newWorld(f, true, nil)
+	w := newWorld(f, false, nil)
 	f.Cleanup(w.close)
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		raw, err := net.Dial("tcp", w.addr)
+		raw, err := w.dial(t.Context(), "", "")
 		if err != nil {
-			t.Skip()
+			t.Fatal(err)
 		}
 		defer raw.Close()
 		raw.SetDeadline(time.Now().Add(10 * time.Second))
 		br := upgrade(t, raw, testKey)
-		writeMasked(t, raw, frame)
-		raw.Write(binary.BigEndian.AppendUint16([]byte{opClose, 0x82, 0, 0, 0, 0}, 1000))
-		io.Copy(io.Discard, br) // until the server closes
+		go func() {
+			raw.Write(masked(frame))
+			raw.Write(binary.BigEndian.AppendUint16([]byte{opClose, 0x82, 0, 0, 0, 0}, 1000))
+		}()
+		for err == nil {
+			var op byte
+			if _, op, err = anyFrame(br); op == opClose {
+				return
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the connection was not closed")
+		}
 	})
 }

@@ -65,28 +65,38 @@ func readFrame(t testing.TB, br *bufio.Reader) []byte {
 	return b
 }
 
+// nextFrame reads the next frame that is not a ping.
 func nextFrame(br *bufio.Reader) ([]byte, error) {
+	for {
+		b, op, err := anyFrame(br)
+		if err != nil || op != opPing {
+			return b, err
+		}
+	}
+}
+
+func anyFrame(br *bufio.Reader) (payload []byte, op byte, err error) {
 	var h [2]byte
 	if _, err := io.ReadFull(br, h[:]); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	n := uint64(h[1] & 0x7f)
 	var ext [8]byte
 	switch n {
 	case 126:
 		if _, err := io.ReadFull(br, ext[:2]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		n = uint64(binary.BigEndian.Uint16(ext[:2]))
 	case 127:
 		if _, err := io.ReadFull(br, ext[:]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		n = binary.BigEndian.Uint64(ext[:])
 	}
 	b := make([]byte, n)
-	_, err := io.ReadFull(br, b)
-	return b, err
+	_, err = io.ReadFull(br, b)
+	return b, h[0], err
 }
 
 func discard(r io.Reader) { io.Copy(io.Discard, r) }

@@ -42,6 +42,7 @@ export async function start({ nodes = 1, args = [] } = {}) {
   child.stderr.on('data', (d) => (output += d));
   const exited = once(child, 'exit');
   let gone = false;
+  const clients = [];
   exited.then(() => (gone = true));
   const cluster = {
     nodes,
@@ -50,10 +51,14 @@ export async function start({ nodes = 1, args = [] } = {}) {
     url: (i) => `http://127.0.0.1:${base + i}`,
     output: () => output,
     // realtime and rest are unmodified SDK clients; only host and port are ours.
-    realtime: (i, options = {}) =>
-      new Ably.Realtime({ key, endpoint: '127.0.0.1', port: base + i, tls: false, logLevel: 0, ...options }),
+    realtime(i, options = {}) {
+      const client = new Ably.Realtime({ key, endpoint: '127.0.0.1', port: base + i, tls: false, logLevel: 0, ...options });
+      clients.push(client);
+      return client;
+    },
     rest: (i, options = {}) => new Ably.Rest({ key, endpoint: '127.0.0.1', port: base + i, tls: false, logLevel: 0, ...options }),
     async stop() {
+      for (const client of clients) client.close(); // one left by a failed test would keep this process alive
       if (!gone) child.kill('SIGTERM');
       const [code] = await exited;
       await rm(dir, { recursive: true, force: true });
