@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/cmd/node"
+	"innkeeper/cmd/node/config"
+	"innkeeper/raftstore"
+)
+
+// The one app of a simulation.
+const (
+	App       = "demo"
+	keyName   = "demo.root"
+	keySecret = "secret"
+	Key       = keyName + ":" + keySecret
+)
+
+// Ports of a simulated node; each has an address of its own.
+const (
+	clientPort  = 80
+	adminPort   = 90
+	clusterPort = 7900
+	gossipPort  = 7910
+)
+
+// Node is one machine: an address, a disk and a clock that outlive the process on it.
+type Node struct {
+	Index int
+	IP    string
+	sim   *Sim
+	disk  *raftstore.MemDisk
+	skew  atomic.Int64 // added to the clock that leases count, in nanoseconds
+
+	mu      sync.Mutex
+	process *process // nil while it is down
+
+	outages map[OutageKind]int // that last now, by their index in the history; guarded by the recorder
+}
+
+// process is one run of a node.
+type process struct {
+	node *node.Node
+	stop context.CancelFunc
+	done chan struct{}
+	bye  atomic.Bool // somebody meant it to end
+}
+
+func nodeIP(i int) string { return fmt.Sprintf("10.0.0.%d", i+1) }
+
+func newNode(s *Sim, i int) *Node {
+	return &Node{Index: i, IP: nodeIP(i), sim: s, disk: raftstore.NewMemDisk(), outages: make(map[OutageKind]int)}
+}
+
+// config is what the node is started with.
+func (n *Node) config() config.Config {
+	o := n.sim.Options
+	cfg := config.Default()
+	cfg.Node.DataDir = ""
+	cfg.Node.Listen = fmt.Sprintf("%s:%d", n.IP, clientPort)
+	cfg.Node.AdminListen = fmt.Sprintf("%s:%d", n.IP, adminPort)
+	cfg.Node.ClusterListen = fmt.Sprintf("%s:%d", n.IP, clusterPort)
+	cfg.Node.GossipListen = fmt.Sprintf("%s:%d", n.IP, gossipPort)
+	cfg.Node.BootstrapExpect = o.Nodes
+	cfg.Node.Join = nil
+	for i := range o.Nodes {
+		cfg.Node.Join = append(cfg.Node.Join, fmt.Sprintf("%s:%d", nodeIP(i), gossipPort))
+	}
+	app := config.App{
+		ID:         App,
+		Keys:       []config.Key{{Key: Key, Capability: map[string][]string{"[*]*": {"*"}}}},
+		Namespaces: []config.Namespace{},
+	}
+	for _, ns := range namespaces {
+		app.Namespaces = append(app.Namespaces, config.Namespace{ID: ns.id, VacatedDelay: ns.delay, OccupiedBy: ns.by})
+	}
+	for _, r := range o.rules() {
+		app.Rules = append(app.Rules, config.Rule{
+			ID: r.id, Source: "channel.state", Channels: r.pattern,
+			Target: config.Target{URL: hookURL + r.id, Format: r.format, Timeout: config.DefaultTargetTimeout},
+		})
+	}
+	cfg.Apps = []config.App{app}
+	cfg.StateEvents.VacatedDelay = o.VacateDelay
+	cfg.StateEvents.RestartGrace = o.RestartGrace
+	cfg.Cluster.Partitions = o.Partitions
+	return cfg
+}
+
+// boottime is the clock that leases count.
+func (n *Node) boottime() time.Duration {
+	return time.Since(n.sim.began) + time.Duration(n.skew.Load()) + time.Hour
+}
+
+// Start runs the node on its disk. It fails the run when the node cannot be built.
+func (n *Node) Start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil {
+		return
+	}
+	host := n.sim.Net.Revive(n.IP)
+	built, err := node.New(node.Options{
+		Config: n.config(), Net: host, Disk: n.disk, Boottime: n.boottime, Logger: n.sim.logger(n.Index),
+	})
+	if err != nil {
+		n.sim.fail("node %d cannot start: %v", n.Index, err)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &process{node: built, stop: stop, done: make(chan struct{})}
+	n.process = p
+	n.sim.wg.Go(func() {
+		defer close(p.done)
+		if err := built.Run(ctx); err != nil && !p.bye.Load() {
+			n.sim.fail("node %d stopped by itself: %v", n.Index, err)
+		}
+	})
+	n.over(Dead)
+}
+
+// Kill ends the process as kill -9 does: its peers see resets, or orderly ends where the kernel would send those.
+func (n *Node) Kill(reset bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return
+	}
+	n.begin(Dead)
+	n.process.bye.Store(true)
+	n.disk.Kill()
+	if reset {
+		n.sim.Net.Kill(n.IP)
+	} else {
+		n.sim.Net.Exit(n.IP)
+	}
+	n.process.node.Kill()
+	n.process.stop()
+	<-n.process.done
+	n.process = nil
+}
+
+// Stop ends the process gracefully.
+func (n *Node) Stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return
+	}
+	n.begin(Dead)
+	n.process.bye.Store(true)
+	n.process.stop()
+	<-n.process.done
+	n.sim.Net.Exit(n.IP)
+	n.process = nil
+}
+
+// Up says whether a process runs here.
+func (n *Node) Up() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process != nil
+}
+
+// Ready says whether the node serves.
+func (n *Node) Ready() bool {
+	n.mu.Lock()
+	p := n.process
+	n.mu.Unlock()
+	return p != nil && p.node.Ready() == nil
+}
+
+// ID is the node id in the cluster.
+func (n *Node) ID() string { return n.disk.NodeID() }
+
+// begin notes the start of an outage, unless one of the kind lasts already.
+func (n *Node) begin(k OutageKind) {
+	n.sim.rec.record(func(h *History) {
+		if _, lasts := n.outages[k]; lasts {
+			return
+		}
+		n.outages[k] = len(h.Outages)
+		h.Outages = append(h.Outages, Outage{Node: n.Index, Client: -1, Kind: k, From: time.Now()})
+	})
+}
+
+// over notes the end of an outage.
+func (n *Node) over(k OutageKind) {
+	n.sim.rec.record(func(h *History) {
+		if i, lasts := n.outages[k]; lasts {
+			h.Outages[i].To = time.Now()
+			delete(n.outages, k)
+		}
+	})
+}

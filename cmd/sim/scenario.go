@@ -1,0 +1,274 @@
+package sim
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Role says what a node is to the cluster when it is killed.
+type Role uint8
+
+// The roles.
+const (
+	Leads   Role = iota // it leads
+	Owns                // it owns the partitions of all that its clients hold, and does not lead
+	Neither             // it does not lead, and others own what its clients hold
+)
+
+func (r Role) String() string { return [...]string{"leader", "owner", "neither"}[r] }
+
+// perClient is how many channels one connection may hold.
+const perClient = 200
+
+// KilledWithItsClients kills a node in the instant in which all its clients vanish too. Each channel that only they held
+// must get exactly one vacated, decided within the vacate delay and 3 s, and no other channel any. Options.Channels is
+// how many channels each of the two sides holds; Options.Clients must be negative.
+func (s *Sim) KilledWithItsClients(role Role) (*History, []Violation) {
+	victim, mine, theirs, err := s.sides(role)
+	if err != nil {
+		s.fail("%v", err)
+		return s.rec.History(), s.Failures()
+	}
+	doomed := s.holders(mine, victim.Index)
+	s.holders(theirs, (victim.Index+1)%s.Options.Nodes, (victim.Index+2)%s.Options.Nodes)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	time.Sleep(time.Second)
+
+	for _, c := range doomed {
+		c.Vanish()
+	}
+	s.note("node %d (%v) is killed with its clients", victim.Index, role)
+	killed := time.Now()
+	victim.Kill(true)
+	limit := s.Options.VacateDelay + 3*time.Second
+	time.Sleep(limit + time.Second)
+	survivor := (victim.Index + 1) % s.Options.Nodes
+	found := onlyVacated(s.logOf(survivor), mine, killed, limit)
+	victim.Start()
+	time.Sleep(healWait)
+	h, more := s.Finish()
+	return h, append(found, more...)
+}
+
+// sides chooses the victim and names the channels of both sides.
+func (s *Sim) sides(role Role) (victim *Node, mine, theirs []string, err error) {
+	if !s.Ready() {
+		return nil, nil, nil, fmt.Errorf("the new cluster does not get ready")
+	}
+	st, err := s.Status()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	leader := s.byID(st.Leader)
+	if leader == nil {
+		return nil, nil, nil, fmt.Errorf("nobody leads a ready cluster")
+	}
+	victim = leader
+	if role != Leads {
+		victim = s.Nodes()[(leader.Index+1+int(s.Seed%2))%s.Options.Nodes]
+	}
+	for i := 0; len(mine) < s.Options.Channels && i < 100*s.Options.Channels; i++ {
+		name := fmt.Sprintf("room:mine-%d", i)
+		if role == Leads || (s.Owner(st, name) == victim) == (role == Owns) {
+			mine = append(mine, name)
+		}
+	}
+	for i := range s.Options.Channels {
+		theirs = append(theirs, fmt.Sprintf("room:theirs-%d", i))
+	}
+	return victim, mine, theirs, nil
+}
+
+// holders brings up clients that hold channels, spread over nodes.
+func (s *Sim) holders(channels []string, nodes ...int) []*Client {
+	var out []*Client
+	// Several clients even for few channels, so that every node has some.
+	each := min(perClient, len(channels)/(2*len(nodes))+1)
+	for i, name := range channels {
+		if i%each == 0 {
+			c := s.AddClient()
+			c.Connect(nodes[len(out)%len(nodes)])
+			out = append(out, c)
+		}
+		out[len(out)-1].Attach(name, 0)
+	}
+	return out
+}
+
+// logOf reads a node's log.
+func (s *Sim) logOf(node int) []Event {
+	log, err := s.Reader.Events(s.ctx, node, 0)
+	if err != nil {
+		s.fail("node %d does not tell its log: %v", node, err)
+	}
+	return log
+}
+
+// onlyVacated judges that since an instant each of some channels got one vacated, decided within a limit, and nothing
+// else happened.
+func onlyVacated(log []Event, channels []string, since time.Time, limit time.Duration) []Violation {
+	l := list{promise: "G2"}
+	owed := make(map[string]int)
+	for _, c := range channels {
+		owed[c] = 1
+	}
+	for _, e := range log {
+		switch {
+		case at(e).Before(since.Truncate(time.Millisecond)):
+		case e.Type == Occupied:
+			l.add(e.Channel, at(e), "occupied %d at %s, and nobody came", e.Seq, clock(at(e)))
+		case owed[e.Channel] == 0:
+			l.add(e.Channel, at(e), "vacated %d at %s, and nobody left", e.Seq, clock(at(e)))
+		default:
+			owed[e.Channel]--
+			if d := at(e).Sub(since); d > limit {
+				l.add(e.Channel, at(e), "vacated %d was decided %v after the kill, later than %v", e.Seq, d, limit)
+			}
+		}
+	}
+	for _, c := range sorted(owed) {
+		if owed[c] > 0 {
+			l.add(c, since, "not vacated within %v after the kill", limit)
+		}
+	}
+	return l.found
+}
+
+// AllKilled kills every node at once while webhooks fail and their events wait. Half of the clients come back within the
+// restart grace and must cause no event; what the others held must be vacated once; what waited must arrive under its old
+// ids. Options.Channels is how many channels each half holds; Options.Clients must be negative.
+func (s *Sim) AllKilled() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	s.Hooks.SetMode(HookError)
+	var stay, leave []string
+	for i := range s.Options.Channels {
+		stay = append(stay, fmt.Sprintf("room:stay-%d", i))
+		leave = append(leave, fmt.Sprintf("room:go-%d", i))
+	}
+	s.holders(stay, 0, 1, 2)
+	leaving := s.holders(leave, 0, 1, 2)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	time.Sleep(2 * followEvery)
+
+	s.note("all nodes are killed")
+	killed := time.Now()
+	for _, c := range leaving {
+		c.Vanish()
+	}
+	var wg sync.WaitGroup
+	for i, n := range s.Nodes() {
+		wg.Go(func() {
+			n.Kill(i%2 == 0)
+			time.Sleep(2*time.Second + time.Duration(i)*300*time.Millisecond)
+			n.Start()
+		})
+	}
+	wg.Wait()
+	s.note("all nodes are started")
+	if !s.Ready() {
+		s.fail("the cluster does not get ready again")
+	}
+	s.Hooks.SetMode(HookOK)
+	limit := s.Options.RestartGrace + s.Options.VacateDelay + 10*time.Second
+	time.Sleep(limit)
+	found := onlyVacated(s.logOf(0), leave, killed, limit)
+	h, more := s.Finish()
+	return h, append(found, more...)
+}
+
+// FirstAttaches lets two clients on two nodes attach to a channel at the same instant, again and again. Each channel must
+// get exactly one occupied.
+func (s *Sim) FirstAttaches(times int) (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	a, b := s.AddClient(), s.AddClient()
+	a.Connect(0)
+	b.Connect(1)
+	await(settleWait, 10*time.Millisecond, s.settled)
+	for i := range times {
+		name := fmt.Sprintf("fast:race-%d", i)
+		a.Attach(name, 0)
+		b.Attach(name, 0)
+		if !await(settleWait, 5*time.Millisecond, s.settled) {
+			s.fail("%s: clients cannot attach", name)
+			break
+		}
+		a.Detach(name)
+		b.Detach(name)
+	}
+	h, found := s.Finish()
+	l := list{promise: "G1"}
+	logs := byChannel(h.Log())
+	for i := range times {
+		name := fmt.Sprintf("fast:race-%d", i)
+		if n := len(logs[name]); n != 2 {
+			l.add(name, h.End, "%d events instead of one occupied and one vacated", n)
+		}
+	}
+	return h, append(found, l.found...)
+}
+
+// Listing enumerates a number of channels that stay open, several times and over all nodes, while others open and close.
+// It returns what is wrong and how many names were listed in all.
+func (s *Sim) Listing(open, times int) (found []Violation, names int) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	throughout := make(map[string]bool)
+	var channels []string
+	for i := range open {
+		channels = append(channels, fmt.Sprintf("room:open-%d", i))
+		throughout[channels[i]] = true
+	}
+	s.holders(channels, 0, 1, 2)
+	if !await(4*settleWait, 200*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach")
+	}
+	flappers := make([]*Client, 6)
+	for i := range flappers {
+		flappers[i] = s.AddClient()
+		flappers[i].Connect(i % s.Options.Nodes)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i, c := range flappers {
+		wg.Go(func() { flap(c, i, stop) })
+	}
+	for t := range times {
+		got, err := s.Reader.List(s.ctx, 1000, func(page int) int { return (t + page) % s.Options.Nodes })
+		if err != nil {
+			s.fail("listing %d: %v", t, err)
+		}
+		found = append(found, CheckListing(got, throughout)...)
+		names += len(got)
+		time.Sleep(300 * time.Millisecond)
+	}
+	close(stop)
+	wg.Wait()
+	return append(found, s.Failures()...), names
+}
+
+// flap opens and leaves fresh channels until stop.
+func flap(c *Client, i int, stop <-chan struct{}) {
+	for k := 0; ; k++ {
+		select {
+		case <-stop:
+			return
+		case <-time.After(3 * time.Millisecond):
+		}
+		c.Attach(fmt.Sprintf("fast:flap-%d-%d", i, k), 0)
+		if k >= 20 {
+			c.Detach(fmt.Sprintf("fast:flap-%d-%d", i, k-20))
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// scenario runs f on a cluster without clients.
+func scenario(t *testing.T, seed uint64, o Options, f func(s *Sim) (*History, []Violation)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o.Clients = -1
+		if *simLog {
+			o.Log = os.Stderr
+		}
+		s, err := New(seed, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if h, found := f(s); len(found) > 0 {
+			Report(t.Output(), seed, nil, h, found)
+			t.Fail()
+		}
+	})
+}
+
+func TestKilledWithItsClients(t *testing.T) {
+	channels := 2000
+	if testing.Short() {
+		channels = 200
+	}
+	for _, role := range []Role{Leads, Owns, Neither} {
+		t.Run(role.String(), func(t *testing.T) {
+			began := time.Now()
+			scenario(t, 7, Options{Channels: channels, Partitions: 128, VacateDelay: 5 * time.Second}, func(s *Sim) (*History, []Violation) {
+				return s.KilledWithItsClients(role)
+			})
+			t.Logf("%d channels a side in %.1f s", channels, time.Since(began).Seconds())
+		})
+	}
+}
+
+func TestAllKilled(t *testing.T) {
+	scenario(t, 7, Options{Channels: 250, Partitions: 128, VacateDelay: 5 * time.Second, RestartGrace: 30 * time.Second}, (*Sim).AllKilled)
+}
+
+func TestTwoFirstAttaches(t *testing.T) {
+	times := 1000
+	if testing.Short() {
+		times = 100
+	}
+	scenario(t, 7, Options{}, func(s *Sim) (*History, []Violation) { return s.FirstAttaches(times) })
+}
+
+func TestListingUnderChurn(t *testing.T) {
+	open := 20_000
+	if testing.Short() {
+		open = 2000
+	}
+	scenario(t, 7, Options{Partitions: 128, NoHooks: true}, func(s *Sim) (*History, []Violation) {
+		found, names := s.Listing(open, 5)
+		t.Logf("%d names in 5 listings", names)
+		return s.rec.History(), found
+	})
+}

@@ -1,0 +1,167 @@
+package sim
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds   = flag.Int("seeds", 200, "how many schedules TestSeeds plays")
+	oneSeed = flag.Int64("seed", -1, "play this schedule alone and print its timeline")
+	simLog  = flag.Bool("simlog", false, "with -seed: print what the nodes say")
+	span    = flag.Duration("span", 40*time.Second, "simulated time in which faults happen")
+)
+
+// TestSeeds plays one schedule of faults after another, each on a cluster of its own, and has every promise judged.
+//
+//	go test ./cmd/sim -run TestSeeds -seeds 1000        more of them
+//	go test ./cmd/sim -run TestSeeds -seed 17 -v        one again, with its timeline
+func TestSeeds(t *testing.T) {
+	if *oneSeed >= 0 {
+		play(t, uint64(*oneSeed))
+		return
+	}
+	n := *seeds
+	if testing.Short() {
+		n = min(n, 16)
+	}
+	p := &progress{all: n, began: time.Now(), running: make(map[int]time.Time)}
+	stop := p.print(10 * time.Second)
+	defer stop()
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	// Workers instead of parallel subtests: a run's result is printed when it is there, and names stay in order.
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				p.start(i)
+				ok := t.Run(fmt.Sprint(i), func(t *testing.T) { play(t, uint64(i)) })
+				p.done(i, ok)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// play runs what a seed stands for.
+func play(t *testing.T, seed uint64) {
+	var out bytes.Buffer
+	var schedule Schedule
+	synctest.Test(t, func(t *testing.T) {
+		o := optionsOf(seed)
+		if *oneSeed >= 0 && *simLog {
+			o.Log = os.Stderr
+		}
+		s, err := New(seed, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var h *History
+		var found []Violation
+		switch seed % 8 {
+		case 0:
+			role := Role(seed / 8 % 3)
+			fmt.Fprintf(&out, "a node (%v) is killed with its clients\n", role)
+			h, found = s.KilledWithItsClients(role)
+		case 4:
+			fmt.Fprintln(&out, "all nodes are killed")
+			h, found = s.AllKilled()
+		default:
+			schedule = Random(s.random(1), *span, o.Nodes, s.Options.Clients)
+			h, found = s.Run(schedule)
+		}
+		if len(found) > 0 || *oneSeed >= 0 {
+			Report(&out, seed, schedule, h, found)
+		}
+		if len(found) > 0 {
+			t.Errorf("%sreplay: go test ./cmd/sim -run TestSeeds -seed %d -v", out.String(), seed)
+		} else if *oneSeed >= 0 {
+			t.Log(out.String())
+		}
+	})
+}
+
+// optionsOf is the kind of cluster that a seed plays on.
+func optionsOf(seed uint64) Options {
+	o := Options{Nodes: 3}
+	switch seed % 8 {
+	case 0, 4:
+		o.Clients, o.Channels = -1, 40
+	case 2:
+		o.Nodes = 5
+	case 6:
+		o.RestartGrace = 20 * time.Second
+	}
+	return o
+}
+
+// progress says how far TestSeeds is, and which seeds run: a panic or a hang can be told to one of them.
+type progress struct {
+	mu           sync.Mutex
+	all          int
+	began        time.Time
+	over, failed int
+	running      map[int]time.Time
+}
+
+func (p *progress) start(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[i] = time.Now()
+}
+
+func (p *progress) done(i int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, i)
+	p.over++
+	if !ok {
+		p.failed++
+		fmt.Fprintf(os.Stderr, "sim: seed %d FAILED\n", i)
+	}
+}
+
+// print writes a line now and then until the function it returns is called.
+func (p *progress) print(every time.Duration) (stop func()) {
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprintln(os.Stderr, p)
+			case <-quit:
+				fmt.Fprintln(os.Stderr, p)
+				return
+			}
+		}
+	})
+	return func() { close(quit); wg.Wait() }
+}
+
+func (p *progress) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := time.Since(p.began)
+	var b strings.Builder
+	fmt.Fprintf(&b, "sim: %d of %d seeds, %d failed, %.1f/s", p.over, p.all, p.failed, float64(p.over)/d.Seconds())
+	for _, i := range sorted(p.running) {
+		fmt.Fprintf(&b, ", %d runs for %.0f s", i, time.Since(p.running[i]).Seconds())
+	}
+	return b.String()
+}
