@@ -37,11 +37,16 @@ func (c serveCmd) Run(w world) error {
 	}
 	log.Info("starting", "data_dir", cfg.Node.DataDir, "clients", n.ClientAddr(), "admin", n.AdminAddr(),
 		"cluster", cfg.Node.ClusterListen, "gossip", cfg.Node.GossipListen)
+	wasReady := false
 	return supervise(w, []runner{n}, func(_ int, state error) {
-		if state == nil {
+		switch {
+		case state == nil:
+			wasReady = true
 			log.Info("ready", "clients", "http://"+n.ClientAddr())
-		} else {
+		case wasReady:
 			log.Warn("not ready", "reason", state)
+		default:
+			log.Info("not ready yet", "reason", state) // every start begins so
 		}
 	})
 }
