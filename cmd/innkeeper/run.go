@@ -28,6 +28,9 @@ const (
 	// stopTimeout bounds a graceful stop. It is longer than a node needs to leave, and shorter than the ten seconds that
 	// service managers commonly grant before they kill.
 	stopTimeout = 8 * time.Second
+	// signalEcho is how long after the first signal another one is taken for the same: timeout(1), shells and wrappers
+	// signal both the process and its group.
+	signalEcho = 300 * time.Millisecond
 	// readyEvery is how often the state of a node is looked at.
 	readyEvery = 100 * time.Millisecond
 )
@@ -86,6 +89,7 @@ func stateText(state error) string {
 
 // drain waits for the nodes that still run and returns why, nil if there is nothing to complain about.
 func drain(w world, nodes []runner, ends <-chan ended, running int, why error) error {
+	began := time.Now()
 	late := time.NewTimer(stopTimeout)
 	defer late.Stop()
 	for running > 0 {
@@ -96,6 +100,9 @@ func drain(w world, nodes []runner, ends <-chan ended, running int, why error) e
 				why = &exitError{exitFailed, fmt.Errorf("node %d did not stop cleanly: %w", e.node, e.err)}
 			}
 		case sig := <-w.signals:
+			if time.Since(began) < signalEcho {
+				continue
+			}
 			code := exitFailed
 			if s, ok := sig.(syscall.Signal); ok {
 				code = 128 + int(s)
