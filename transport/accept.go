@@ -16,7 +16,7 @@ import (
 // Write of the guarded connection. The read buffer is small because idle connections keep it; a connection that fills it
 // has more to say and borrows one of aheadBytes until it pauses.
 const (
-	readBuffer  = 256
+	readBuffer  = 128
 	writeBuffer = 128
 	aheadBytes  = 8 << 10
 )

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"slices"
+
 	"innkeeper/cluster/ring"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/protocol"
@@ -20,6 +22,10 @@ func (c *conn) find(name string) *attachment {
 func (c *conn) attach(pm *protocol.ProtocolMessage) {
 	order, err := c.checkAttach(pm)
 	if err != nil {
+		// The client takes the channel as failed, so what it held there before must not go on counting.
+		if a := c.forget(pm.Channel); a != nil {
+			c.g.shardOf(a.part).in.push(command{kind: doGone, part: a.part, what: []*attachment{a}})
+		}
 		c.reply(func(dst []byte) []byte { return protocol.AppendChannelError(dst, c.format, pm.Channel, err) })
 		return
 	}
@@ -120,20 +126,28 @@ func recognised(params map[string]string, o *attachOrder) map[string]string {
 
 // detach serves a DETACH. One that finds nothing is answered like any other.
 func (c *conn) detach(pm *protocol.ProtocolMessage) {
-	for i, a := range c.attachments {
-		if a.name == pm.Channel {
-			last := len(c.attachments) - 1
-			c.attachments[i] = c.attachments[last]
-			c.attachments[last] = nil
-			if c.attachments = c.attachments[:last]; last == 0 {
-				c.attachments = nil
-			}
-			c.opened.Store(int32(last))
-			c.g.shardOf(a.part).in.push(command{kind: doDetach, part: a.part, what: a})
-			return
-		}
+	if a := c.forget(pm.Channel); a != nil {
+		c.g.shardOf(a.part).in.push(command{kind: doDetach, part: a.part, what: a})
+		return
 	}
 	c.reply(func(dst []byte) []byte { return protocol.AppendDetached(dst, c.format, pm.Channel, nil) })
+}
+
+// forget takes the attachment of that name off the list and returns it, nil if there is none.
+func (c *conn) forget(name string) *attachment {
+	i := slices.IndexFunc(c.attachments, func(a *attachment) bool { return a.name == name })
+	if i < 0 {
+		return nil
+	}
+	a := c.attachments[i]
+	last := len(c.attachments) - 1
+	c.attachments[i] = c.attachments[last]
+	c.attachments[last] = nil
+	if c.attachments = c.attachments[:last]; last == 0 {
+		c.attachments = nil
+	}
+	c.opened.Store(int32(last))
+	return a
 }
 
 // leaveChannels tells the shards that the connection is gone: its attachments stop counting at once.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -152,6 +153,7 @@ func (c *conn) run() {
 	}
 	c.end(endGone, 0, nil) // unless it ended for a better reason
 	c.leaveChannels()
+	c.logEnd()
 	c.finish()
 	c.g.sweeper.remove(c)
 }
@@ -186,6 +188,16 @@ func (c *conn) greet(k connect) {
 			})
 		})
 	}
+}
+
+// logEnd notes why the connection ended. That a client was cut off because it did not read is worth an operator's eye.
+func (c *conn) logEnd() {
+	level := slog.LevelDebug
+	if ending(c.ended.Load()) == endOverflow {
+		level = slog.LevelWarn
+	}
+	c.g.log.Log(context.Background(), level, "connection ended", "connection", c.id, "app", c.identity.App,
+		"reason", ending(c.ended.Load()).String(), "remote", c.raw.RemoteAddr())
 }
 
 // buffers holds what frames are read into. Nothing that is decoded from a buffer refers to it.

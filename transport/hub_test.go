@@ -185,6 +185,24 @@ func TestAttachInPlace(t *testing.T) {
 	})
 }
 
+// A channel that failed at the client does not go on counting here.
+func TestRefusedAttachInPlaceDetaches(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		c := w.connect(format + "&key=" + limitedKey)
+		defer c.close()
+		c.attach("read", nil)
+		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "read", Params: map[string]string{"modes": "publish"}}))
+		if pm := c.expect(protocol.ActionError); pm.Error.Code != 40160 {
+			t.Errorf("error %v", pm.Error)
+		}
+		await1(t, w.owner, func(r *channel.Register) bool { return r.Counts == channel.Counts{} })
+		synctest.Wait()
+		if st := w.g.Stats(); st.Attachments != 0 {
+			t.Errorf("%d attachments", st.Attachments)
+		}
+	})
+}
+
 func TestReattachAtTheSameSerialResumes(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {
 		a := w.connect(format)
@@ -525,6 +543,7 @@ func TestBrokenSession(t *testing.T) {
 		a.attach("room", nil)
 		w.owner.set(func(o *owner) { o.broken = true })
 		b.send(protocol.AppendAttach(nil, b.f, &protocol.Attach{Channel: "room"}))
+		synctest.Wait()
 		b.quiet()
 		w.owner.set(func(o *owner) { o.broken, o.heard = false, nil })
 		a.send(protocol.AppendAttach(nil, a.f, &protocol.Attach{Channel: "room", Flags: protocol.ModeSubscribe}))
