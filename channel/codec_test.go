@@ -1,0 +1,199 @@
+package channel
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func sampleMessages() []Message {
+	return []Message{
+		{ID: "conn:1:0", Name: "greeting", ClientID: "alice", Encoding: "json", Kind: StringData, Data: []byte(`{"a":1}`), Extras: []byte(`{"headers":{}}`)},
+		{Kind: BinaryData, Data: []byte{0, 1, 2, 255}},
+		{Name: "empty"},
+	}
+}
+
+var toOwnerSamples = map[string]ToOwner{
+	"snapshot": &Snapshot{Registers: []Register{
+		{App: "demo", Name: "chat:a", Version: 7, Counts: Counts{2, 1, 2, 0, 0, 0, 0, 1}, Watchers: 1, Confirm: true, Serial: "01726585978590-001@abc"},
+		{App: "demo", Name: "chat:b", Version: 300, Counts: Counts{1}},
+		{App: "other", Name: "", Version: 1 << 60},
+	}},
+	"snapshot_empty": &Snapshot{},
+	"register":       &Register{App: "demo", Name: "chat:ü", Version: 12, Counts: Counts{300, 0, 1}, Watchers: 2, Confirm: true, Serial: "s"},
+	"register_gone":  &Register{App: "demo", Name: "chat:a", Version: 13},
+	"publish":        &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: -1, ID: "conn:1", Messages: sampleMessages()},
+	"publish_empty":  &Publish{App: "demo", Name: "chat:a"},
+	"query":          &Query{App: "demo", Name: "chat:a", Req: 3},
+	"list":           &List{Req: 4, App: "demo", After: Position{Hash: 1 << 63, App: "demo", Name: "x"}, Prefix: "chat:", Limit: 100},
+}
+
+var toGatewaySamples = map[string]ToGateway{
+	"registered":   &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}},
+	"delivery":     &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+	"occupancy":    &Occupancy{App: "demo", Name: "chat:a", Counts: Counts{1, 1, 1, 1, 1, 1, 1, 1}},
+	"published":    &Published{Req: 99, Serial: "01726585978590-002@abc"},
+	"refused":      &Published{Req: 99, Refusal: Busy},
+	"query_result": &QueryResult{Req: 3, Active: true, Counts: Counts{1}},
+	"list_result": &ListResult{Req: 4, More: true, Channels: []Listed{
+		{App: "demo", Name: "chat:a", Counts: Counts{1}}, {App: "demo", Name: "chat:b"},
+	}},
+	"list_refused": &ListResult{Req: 4, Refusal: NotOwner},
+}
+
+// The golden files hold what is on the wire, as hex. They change only with a new type byte.
+func TestGoldenFrames(t *testing.T) {
+	for name, m := range toOwnerSamples {
+		golden(t, "to_owner_"+name, AppendToOwner(nil, m), func(frame []byte) (any, error) { return DecodeToOwner(frame) }, m)
+	}
+	for name, m := range toGatewaySamples {
+		golden(t, "to_gateway_"+name, AppendToGateway(nil, m), func(frame []byte) (any, error) { return DecodeToGateway(frame) }, m)
+	}
+}
+
+func golden(t *testing.T, name string, frame []byte, decode func([]byte) (any, error), want any) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".hex")
+	if *update {
+		var text strings.Builder
+		for line := range slices.Chunk(frame, 32) {
+			fmt.Fprintf(&text, "%x\n", line)
+		}
+		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(frame, stored) {
+		t.Errorf("%s is written as\n%x\nthe golden file has\n%x", name, frame, stored)
+	}
+	got, err := decode(stored)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	} else if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s reads as\n%+v\nwant\n%+v", name, got, want)
+	}
+	for cut := range stored {
+		if _, err := decode(stored[:cut]); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s cut to %d bytes: %v", name, cut, err)
+		}
+	}
+	if _, err := decode(append(bytes.Clone(stored), 0)); !errors.Is(err, ErrFrame) {
+		t.Errorf("%s with a byte too many: %v", name, err)
+	}
+}
+
+func TestDecodedKeepsNothingOfTheFrame(t *testing.T) {
+	for name, m := range toOwnerSamples {
+		frame := AppendToOwner(nil, m)
+		got, _ := DecodeToOwner(frame)
+		for i := range frame {
+			frame[i] = 0xee
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("%s changed with its frame", name)
+		}
+	}
+	frame := AppendToGateway(nil, toGatewaySamples["delivery"])
+	got, _ := DecodeToGateway(frame)
+	for i := range frame {
+		frame[i] = 0xee
+	}
+	if !reflect.DeepEqual(got, toGatewaySamples["delivery"]) {
+		t.Error("delivery changed with its frame")
+	}
+}
+
+func TestDecodersRefuse(t *testing.T) {
+	long := strings.Repeat("x", TextMax+1)
+	uvarint := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}
+	for name, frame := range map[string][]byte{
+		"nothing":                     {},
+		"unknown type":                {0xff},
+		"a name too long":             AppendToOwner(nil, &Query{App: "a", Name: long}),
+		"a number too long":           append([]byte{frameQuery}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02),
+		"more registers than bytes":   append([]byte{frameSnapshot}, uvarint...),
+		"more messages than bytes":    {framePublish, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x7f},
+		"more payload than bytes":     {framePublish, 0xff, 0x7f, 0, 0},
+		"a count beyond 31 bits":      {frameRegister, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0},
+		"a flag that is none":         {frameRegister, 0, 0, 0, 0, 0, 2, 0},
+		"a kind of data that is none": {framePublish, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0},
+	} {
+		if m, err := DecodeToOwner(frame); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: read as %+v, %v", name, m, err)
+		}
+	}
+	if _, err := DecodeToGateway(append([]byte{frameListResult, 0}, uvarint...)); !errors.Is(err, ErrFrame) {
+		t.Errorf("more channels than bytes: %v", err)
+	}
+	if m, err := DecodeToGateway(AppendToOwner(nil, &Query{})); !errors.Is(err, ErrFrame) {
+		t.Errorf("a frame of the other direction: %+v", m)
+	}
+}
+
+func TestNegativeNumbersDoNotTravel(t *testing.T) {
+	got, err := DecodeToOwner(AppendToOwner(nil, &Register{App: "a", Counts: Counts{-1, 2}, Watchers: -5}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := got.(*Register); r.Counts != (Counts{0, 2}) || r.Watchers != 0 {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// Whatever decodes must be written and read again as the same.
+func FuzzDecodeToOwner(f *testing.F) {
+	for _, m := range toOwnerSamples {
+		f.Add(AppendToOwner(nil, m))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		m, err := DecodeToOwner(frame)
+		if err != nil {
+			if !errors.Is(err, ErrFrame) || m != nil {
+				t.Fatalf("%v with %v", err, m)
+			}
+			return
+		}
+		again, err := DecodeToOwner(AppendToOwner(nil, m))
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("read %+v, then %+v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzDecodeToGateway(f *testing.F) {
+	for _, m := range toGatewaySamples {
+		f.Add(AppendToGateway(nil, m))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		m, err := DecodeToGateway(frame)
+		if err != nil {
+			if !errors.Is(err, ErrFrame) || m != nil {
+				t.Fatalf("%v with %v", err, m)
+			}
+			return
+		}
+		again, err := DecodeToGateway(AppendToGateway(nil, m))
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("read %+v, then %+v, %v", m, again, err)
+		}
+	})
+}
