@@ -49,7 +49,7 @@ func attached(b testing.TB, br *bufio.Reader) {
 	}
 }
 
-// settle2 returns when everything that was queued for a shard before has been written.
+// settleShard returns when everything that was queued for a shard before has been written.
 func settleShard(s *shard) {
 	for range 2 { // the first may be answered within the batch, the second comes after its flush
 		done := make(chan struct{})
@@ -192,7 +192,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 	}
 	defer ln.Close()
 	for range b.N {
-		h0, s0 := measure()
+		h0, _ := measure()
 		var bare []net.Conn
 		for range n {
 			c, err := net.Dial("tcp", ln.Addr().String())
@@ -205,7 +205,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 			}
 			bare = append(bare, c, a)
 		}
-		h1, s1 := measure()
+		h1, _ := measure()
 		for _, c := range bare {
 			c.Close()
 		}
@@ -221,7 +221,6 @@ func BenchmarkIdleConnection(b *testing.B) {
 		b.ReportMetric(float64((h3-h2)/n-bareSocket), "heap-B/conn")
 		b.ReportMetric(float64((s3-s2)/n), "stack-B/conn")
 		b.ReportMetric(float64(bareSocket), "bare-socket-B")
-		_, _ = s0, s1
 		if path := os.Getenv("HEAPPROFILE"); path != "" {
 			writeHeap(b, path)
 		}
