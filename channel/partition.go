@@ -226,7 +226,7 @@ func (p *partition) open(t *tenure, held []Held) {
 		a.Offer(Input{Kind: InOpened}, actor.NoLimit)
 		return true
 	})
-	p.host.log.Info("partition is served", "partition", p.id, "epoch", t.epoch,
+	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
 		"occupied", len(held), "channels", p.channels.n, "took", time.Since(p.since))
 }
 

@@ -167,7 +167,7 @@ func (d *desk) committed(term uint64, change MembershipChange, causes map[Peer]s
 func (d *desk) announce(change MembershipChange, causes map[Peer]string) {
 	for _, m := range change.Members {
 		if m.State == Alive {
-			d.c.log.Info("member", "node", m.Node, "boot", m.Boot, "address", m.Cluster)
+			d.c.log.Info("member of the cluster", "member", m.Node, "boot", m.Boot, "address", m.Cluster)
 		}
 	}
 	for p, cause := range causes {

@@ -12,8 +12,8 @@ import (
 // raftLogQuiet is for how long a message of raft is not repeated: it says the same thing at every failed heartbeat.
 const raftLogQuiet = 10 * time.Second
 
-// raftLogger hands raft's warnings and errors to slog, as warnings, since none of them is the end of anything: what is
-// fatal is reported by this room. Everything below is dropped.
+// raftLogger hands raft's errors to slog as warnings and its warnings as information, since none of them is the end of
+// anything: what is fatal is reported by this room. Everything below is dropped.
 type raftLogger struct {
 	hclog.Logger // a null logger: what is not defined here says nothing
 	log          *slog.Logger
@@ -40,18 +40,29 @@ func (q *quiet) allow(msg string, now time.Time) bool {
 	return true
 }
 
-func (l *raftLogger) Warn(msg string, args ...any)  { l.emit(msg, args) }
-func (l *raftLogger) Error(msg string, args ...any) { l.emit(msg, args) }
+// Warn takes what raft calls a warning: an election, mostly, which every start has.
+func (l *raftLogger) Warn(msg string, args ...any) { l.emit(slog.LevelInfo, msg, args) }
+
+func (l *raftLogger) Error(msg string, args ...any) {
+	level := slog.LevelWarn
+	if msg == "failed to accept connection" {
+		level = slog.LevelDebug // the listener was closed under it: this node is stopping
+	}
+	l.emit(level, msg, args)
+}
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	if level >= hclog.Warn {
-		l.emit(msg, args)
+	switch {
+	case level >= hclog.Error:
+		l.Error(msg, args...)
+	case level >= hclog.Warn:
+		l.Warn(msg, args...)
 	}
 }
 
-func (l *raftLogger) emit(msg string, args []any) {
-	if l.log.Enabled(context.Background(), slog.LevelWarn) && l.quiet.allow(msg, time.Now()) {
-		l.log.Warn("raft: "+msg, args...)
+func (l *raftLogger) emit(level slog.Level, msg string, args []any) {
+	if l.log.Enabled(context.Background(), level) && l.quiet.allow(msg, time.Now()) {
+		l.log.Log(context.Background(), level, "raft: "+msg, args...)
 	}
 }
 

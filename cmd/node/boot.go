@@ -79,25 +79,14 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.store, err = raftstore.Open(raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
 		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftListener().Addr().String(),
-		Forward: forwarder{b}, Logger: b.log, Retention: c.StateEvents.Retention,
-		OnFatal: func(err error) {
-			select {
-			case b.fatal <- err:
-			default:
-			}
-		},
+		Forward: forwarder{b}, Logger: b.log, Retention: c.StateEvents.Retention, ClusterID: c.Cluster.ID,
+		OnFatal: b.fail,
 	})
 	if err != nil {
 		b.cluster.Stop(false)
 		return nil, err
 	}
 	b.members.store = b.store
-	if err := b.checkCluster(c.Cluster.ID); err != nil {
-		b.cluster.Stop(false)
-		b.store.Close()
-		return nil, err
-	}
-
 	b.host = channel.NewHost(channel.HostConfig{
 		Log: obligations{b.store}, Gateways: &gateways{b, self}, Lease: lease{b.cluster},
 		Settings: settingsOf(c), Partitions: c.Cluster.Partitions,
@@ -121,9 +110,18 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	return b, nil
 }
 
-// checkCluster refuses a configuration that contradicts the data directory.
-func (b *boot) checkCluster(want string) error {
+// fail ends this boot, and with it the node. Only the first reason counts.
+func (b *boot) fail(err error) {
+	select {
+	case b.fatal <- err:
+	default:
+	}
+}
+
+// checkCluster refuses a configuration that contradicts what the cluster has agreed on.
+func (b *boot) checkCluster() error {
 	v := b.store.View()
+	want := b.node.cfg.Cluster.ID
 	if want != "" && v.ClusterID != "" && want != v.ClusterID {
 		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s belongs to cluster %q; use the directory of the right cluster, or correct cluster.id",
 			want, b.node.cfg.Node.DataDir, v.ClusterID)
@@ -211,6 +209,11 @@ func (l lease) Held() bool { return l.LeaseHeld() }
 type observer boot
 
 func (o *observer) Members(live []cluster.Peer) {
+	// The log is known from here on; no lease was given yet, so nothing was served under a wrong configuration.
+	if err := (*boot)(o).checkCluster(); err != nil {
+		(*boot)(o).fail(err)
+		return
+	}
 	ids := make([]channel.GatewayID, len(live))
 	for i, p := range live {
 		ids[i] = channel.GatewayID{Node: p.Node, Boot: p.Boot}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"runtime/debug"
 	"time"
 
@@ -131,12 +132,19 @@ func (b *boot) httpClient() *http.Client {
 func (b *boot) adminHandler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), admin.NewCollector(b.sources()))
-	return admin.New(admin.Config{
+	mux := http.NewServeMux()
+	mux.Handle("/", admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,
 		Cluster: func() any { return b.cluster.Status() },
 		Rules:   func() any { return b.rules() },
 		List:    b.gateway.List, Gatherer: reg, Logger: b.log,
-	})
+	}))
+	// The admin listener is for operators only; a profile is how they and we find out where time and memory go.
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 // version is the module's, as the Go toolchain recorded it.
