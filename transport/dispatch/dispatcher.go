@@ -134,7 +134,11 @@ func New(c Config) (*Dispatcher, error) {
 			return nil, fmt.Errorf("dispatch: two rules have the cursor %q (app id, slash, rule id)", r.Cursor())
 		}
 		cursors[r.Cursor()] = true
-		d.rules = append(d.rules, newSender(&d.config, d.client, r))
+		s, err := newSender(&d.config, d.client, r)
+		if err != nil {
+			return nil, err
+		}
+		d.rules = append(d.rules, s)
 	}
 	return d, nil
 }

@@ -6,8 +6,8 @@
 // # Reading order
 //
 // [Event] and [EventLog] (what comes in), [Rule] (what goes where), [Dispatcher] (the goroutines), pump (the pure heart:
-// window, lanes, retries and cursor of one rule), prefix (which events are done), format.go (the bodies), send.go (one
-// request).
+// window, lanes, retries and cursor of one rule), prefix (which events are done), sink (one request: httpsink.go with
+// format.go for the bodies and sign.go for the headers), failure (why it was not accepted).
 //
 // # Who owns what
 //
@@ -27,6 +27,11 @@
 // events: it never passes a failure. It is committed lazily, so after a crash or a change of leadership the sink sees some
 // events again (up to a window of them, usually a tenth of a second's worth). An old leader's last request can land late;
 // id and seq let the receiver drop it.
+//
+// Requests carry the headers of Standard Webhooks. Where the rule has secrets each signs id, time and body. The id names
+// the batch by the events in it, and a batch that failed is sent again as it was: a receiver that has seen an id has seen
+// all that is in it. After a change of leadership batches may be cut differently, so only the events' own ids tell for
+// certain what is new.
 //
 // # When things go wrong
 //

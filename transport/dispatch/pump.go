@@ -20,6 +20,7 @@ type limits struct {
 type lane struct {
 	queue    []Event
 	busy     int       // events at the head of the queue that are in flight; 0 when none are
+	tried    int       // events of the request that failed: a batch is sent again as it was; 0 when none did
 	failures int       // in a row
 	ready    time.Time // not before: linger or backoff
 }
@@ -83,7 +84,9 @@ func (p *pump) next(now time.Time) (lane int, batch []Event, ok bool) {
 		if !full && now.Before(l.ready) {
 			continue
 		}
-		l.busy = min(len(l.queue), p.limits.batch)
+		if l.busy = l.tried; l.busy == 0 {
+			l.busy = min(len(l.queue), p.limits.batch)
+		}
 		return i, l.queue[:l.busy:l.busy], true
 	}
 	return 0, nil, false
@@ -100,7 +103,7 @@ func (p *pump) sent(now time.Time, lane int) {
 		l.queue = nil
 	}
 	recovered := l.failures > 0
-	l.busy, l.failures, l.ready = 0, 0, now
+	l.busy, l.tried, l.failures, l.ready = 0, 0, 0, now
 	p.delivered = true
 	if !recovered {
 		return
@@ -115,7 +118,7 @@ func (p *pump) sent(now time.Time, lane int) {
 // failed says that the lane's request was not accepted, or that nobody knows. The same events are sent again later.
 func (p *pump) failed(now time.Time, lane int, jitter float64) {
 	l := &p.lanes[lane]
-	l.busy = 0
+	l.busy, l.tried = 0, l.busy
 	l.failures++
 	l.ready = now.Add(backoff(l.failures, jitter))
 }

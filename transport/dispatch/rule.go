@@ -35,6 +35,7 @@ type Rule struct {
 	URL      string         // http or https
 	Format   Format         // Innkeeper when ""
 	Headers  map[string]string
+	Secrets  []string      // sign requests, one signature each: see ParseSecret; none: requests are not signed
 	Timeout  time.Duration // of one request, answer included; 3 s when zero; below the lease
 }
 
@@ -91,12 +92,18 @@ func (r *Rule) validate(lease time.Duration) error {
 		bad("url %q is not an http or https URL with a host", u.Redacted())
 	}
 	for name, value := range r.Headers {
-		if !validHeaderName(name) {
+		switch {
+		case !validHeaderName(name):
 			bad("header name %q is not valid", name)
+		case strings.HasPrefix(strings.ToLower(name), "webhook-"):
+			bad("header %q is set by the dispatcher itself", name)
 		}
 		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 			bad("the value of header %q has control characters", name)
 		}
+	}
+	if _, err := newSigner(r); err != nil {
+		bad("%v", err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("dispatch: rule %q of app %q: %w", r.ID, r.App, err)

@@ -23,6 +23,8 @@ func TestNewRefusesBadRules(t *testing.T) {
 		{"password", func(r *Rule) { r.URL = "ftp://u:geheim@x/" }, "u:xxxxx@"},
 		{"header name", func(r *Rule) { r.Headers = map[string]string{"a b": "c"} }, `header name "a b"`},
 		{"header value", func(r *Rule) { r.Headers = map[string]string{"a": "b\r\nc"} }, "control characters"},
+		{"header that is ours", func(r *Rule) { r.Headers = map[string]string{"webhook-ID": "x"} }, `header "webhook-ID" is set by the dispatcher itself`},
+		{"short secret", func(r *Rule) { r.Secrets = []string{newSecret, "geheim"} }, "secret 2 stands for a key of 6 bytes"},
 	} {
 		r := rule()
 		test.bend(&r)

@@ -14,14 +14,20 @@ const readMax = 1000
 type sender struct {
 	// Static after construction.
 	config *Config
-	client *http.Client
 	rule   Rule
+	sink   sink
 
 	tally tally // what Status shows; over all terms
 }
 
-func newSender(c *Config, client *http.Client, r Rule) *sender {
-	return &sender{config: c, client: client, rule: r}
+func newSender(c *Config, client *http.Client, r Rule) (*sender, error) {
+	signer, err := newSigner(&r)
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{config: c, rule: r}
+	s.sink = &httpSink{rule: &s.rule, signer: signer, client: client}
+	return s, nil
 }
 
 // What the helpers of run report.
@@ -112,7 +118,7 @@ func (w *work) act(now time.Time) {
 		}
 		w.tally.attempt()
 		w.helpers.Go(func() {
-			err := send(w.ctx, w.client, &w.rule, batch)
+			err := w.sink.send(w.ctx, batch)
 			w.reports <- sendDone{lane, len(batch), batch[len(batch)-1].Seq, err}
 		})
 	}
@@ -206,7 +212,7 @@ func (w *work) onSend(now time.Time, r sendDone) {
 		return // cancelled by us: nobody's fault
 	}
 	w.pump.failed(now, r.lane, w.config.Rand())
-	w.tally.failed(now, r.err.Error())
+	w.tally.failed(now, r.err)
 	if !w.limp {
 		w.limp = true
 		w.config.Logger.Warn("sink does not accept events; trying again without end",

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -21,16 +22,17 @@ type RuleStatus struct {
 	Last   uint64 `json:"last_seq"` // last seq of the log
 	Lag    uint64 `json:"lag"`      // events of the log behind the cursor, also those the rule does not want
 
-	LastSent  uint64    `json:"last_sent_seq"` // highest seq the sink accepted
-	Sent      uint64    `json:"sent"`          // events accepted
-	Attempts  uint64    `json:"attempts"`      // requests made
-	Failures  uint64    `json:"failures"`      // requests that were not accepted
-	Skipped   uint64    `json:"skipped"`       // events that were gone from the log before this node could send them
-	Held      int       `json:"held"`          // events in memory
-	InFlight  int       `json:"in_flight"`     // requests
-	InBackoff bool      `json:"in_backoff"`    // some lane waits before it tries again
-	LastError string    `json:"last_error,omitempty"`
-	ErrorTime time.Time `json:"last_error_time,omitzero"`
+	LastSent  uint64                 `json:"last_sent_seq"` // highest seq the sink accepted
+	Sent      uint64                 `json:"sent"`          // events accepted
+	Attempts  uint64                 `json:"attempts"`      // requests made
+	Failures  uint64                 `json:"failures"`      // requests that were not accepted
+	ByKind    map[FailureKind]uint64 `json:"failures_by_kind,omitempty"`
+	Skipped   uint64                 `json:"skipped"`    // events that were gone from the log before this node could send them
+	Held      int                    `json:"held"`       // events in memory
+	InFlight  int                    `json:"in_flight"`  // requests
+	InBackoff bool                   `json:"in_backoff"` // some lane waits before it tries again
+	LastError string                 `json:"last_error,omitempty"`
+	ErrorTime time.Time              `json:"last_error_time,omitzero"`
 }
 
 // Status returns a copy of what is known now.
@@ -87,6 +89,14 @@ func (t *tally) accepted(n int, last uint64) {
 	t.with(func(s *RuleStatus) { s.Sent += uint64(n); s.LastSent = max(s.LastSent, last) })
 }
 
-func (t *tally) failed(now time.Time, err string) {
-	t.with(func(s *RuleStatus) { s.Failures++; s.LastError, s.ErrorTime = err, now })
+func (t *tally) failed(now time.Time, err error) {
+	t.with(func(s *RuleStatus) {
+		s.Failures++
+		s.ByKind = maps.Clone(s.ByKind) // copies of the status share the old one
+		if s.ByKind == nil {
+			s.ByKind = make(map[FailureKind]uint64)
+		}
+		s.ByKind[kindOf(err)]++
+		s.LastError, s.ErrorTime = err.Error(), now
+	})
 }

@@ -1,0 +1,65 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// answerMax bounds how much of an answer is read.
+const answerMax = 64 << 10
+
+// httpSink posts batches to a URL.
+type httpSink struct {
+	rule   *Rule
+	signer *signer
+	client *http.Client
+}
+
+// send makes one request. It ends within the rule's timeout, or soon after ctx.
+func (s *httpSink) send(ctx context.Context, events []Event) error {
+	r := s.rule
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %v", r.Timeout))
+	defer cancel()
+	payload := body(r, events)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(payload))
+	if err != nil {
+		return err
+	}
+	req.Header = r.header()
+	req.Host = req.Header.Get("Host") // "" is the URL's
+	s.signer.sign(req.Header, time.Now(), events, payload)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return transportFailure(ctx, err)
+	}
+	defer resp.Body.Close()
+	return judge(ctx, r, resp)
+}
+
+// judge says whether the answer accepts the batch.
+func judge(ctx context.Context, r *Rule, resp *http.Response) error {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax+1))
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return failed(FailedStatus, fmt.Errorf("answered %d: %s", resp.StatusCode, excerpt(answer)))
+	}
+	if r.Format == Innkeeper {
+		return nil // the status said it all; the body was read only so that the connection can be used again
+	}
+	switch {
+	case err != nil:
+		err = transportFailure(ctx, err)
+		return failed(kindOf(err), fmt.Errorf("answer cut short: %w", err))
+	case len(answer) > answerMax:
+		return failed(FailedAnswer, fmt.Errorf("answer longer than %d bytes", answerMax))
+	}
+	if err := accepted(answer); err != nil {
+		return failed(FailedAnswer, err)
+	}
+	return nil
+}
+
+func (s *httpSink) close() { s.client.CloseIdleConnections() }
