@@ -169,9 +169,21 @@ func lockDir(path string) (*os.File, error) {
 	}
 }
 
-func (d *dir) openDB() error {
+func (d *dir) openDB() (err error) {
+	var file *os.File
+	defer func() {
+		if d.db == nil && file != nil {
+			// bbolt forgets both when it panics; the mapping it leaves behind would keep the lock.
+			syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+			file.Close()
+		}
+	}()
 	db, err := bbolt.Open(d.logPath(), 0o640, &bbolt.Options{
-		Timeout:        lockTimeout,
+		Timeout: lockTimeout,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
 		NoFreelistSync: true, // found again by a scan on open; saves writing it with each entry
 		FreelistType:   bbolt.FreelistMapType,
 		NoStatistics:   true,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 )
 
@@ -13,14 +14,15 @@ type testNet struct {
 	mu        sync.Mutex
 	listeners map[string]*testListener // by address
 	stores    map[string]*Store        // by node id
-	cut       map[string]bool          // node ids and addresses off the net
+	cut       map[string]bool          // node ids off the net
+	pipes     map[net.Conn][2]string   // both ends of each connection: node ids
 
 	// onForward may fail a forward before it is made, or its answer afterwards.
 	onForward func(leader string, answered bool) error
 }
 
 func newTestNet() *testNet {
-	return &testNet{listeners: map[string]*testListener{}, stores: map[string]*Store{}, cut: map[string]bool{}}
+	return &testNet{listeners: map[string]*testListener{}, stores: map[string]*Store{}, cut: map[string]bool{}, pipes: map[net.Conn][2]string{}}
 }
 
 type testListener struct {
@@ -66,7 +68,8 @@ func (n *testNet) dialer(from string) func(context.Context, string) (net.Conn, e
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		n.mu.Lock()
 		l := n.listeners[addr]
-		cut := n.cut[from] || n.cut[addr]
+		to := strings.TrimSuffix(addr, ":1")
+		cut := n.cut[from] || n.cut[to]
 		n.mu.Unlock()
 		if cut {
 			<-ctx.Done()
@@ -78,6 +81,9 @@ func (n *testNet) dialer(from string) func(context.Context, string) (net.Conn, e
 		here, there := net.Pipe()
 		select {
 		case l.conns <- there:
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.pipes[here] = [2]string{from, to}
 			return here, nil
 		case <-l.closed:
 			return nil, fmt.Errorf("dial %s: refused", addr)
@@ -92,8 +98,9 @@ func (n *testNet) Forward(ctx context.Context, leader string, payload []byte) ([
 	n.mu.Lock()
 	s := n.stores[leader]
 	hook := n.onForward
+	cut := n.cut[leader]
 	n.mu.Unlock()
-	if s == nil {
+	if s == nil || cut {
 		return nil, errors.New("no link")
 	}
 	if hook != nil {
@@ -106,6 +113,19 @@ func (n *testNet) Forward(ctx context.Context, leader string, payload []byte) ([
 		err = hook(leader, true)
 	}
 	return b, err
+}
+
+// isolate cuts a node off or heals the cut: its connections break, new ones hang.
+func (n *testNet) isolate(node string, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[node] = cut
+	for c, ends := range n.pipes {
+		if cut && (ends[0] == node || ends[1] == node) {
+			c.Close()
+			delete(n.pipes, c)
+		}
+	}
 }
 
 func (n *testNet) set(id string, s *Store) {
