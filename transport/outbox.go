@@ -164,6 +164,7 @@ func (c *conn) flush(f *flusher) {
 	defer o.mu.Unlock()
 	for !o.writing && !o.broken {
 		if len(o.pending) == 0 {
+			o.leave()
 			return
 		}
 		o.writing = true
@@ -191,7 +192,7 @@ func (c *conn) flush(f *flusher) {
 			c.g.writers.Go(c.writeBacklog)
 			return
 		default:
-			o.leave()
+			o.writing = false // and look again: who waits for drained waits for the last frame too
 		}
 	}
 }
