@@ -216,6 +216,7 @@ func (c *call) body() ([]byte, *protocol.ErrorInfo) {
 	limit := c.cfg.MaxBodyBytes
 	tooLarge := protocol.Errorf(protocol.CodeTooLarge, "the request body exceeds the limit of %d bytes", limit).WithStatus(http.StatusRequestEntityTooLarge)
 	if c.r.ContentLength > limit {
+		c.drain()
 		return nil, tooLarge
 	}
 	b, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
@@ -223,7 +224,19 @@ func (c *call) body() ([]byte, *protocol.ErrorInfo) {
 		return nil, protocol.Errorf(protocol.CodeBadBody, "the request body cannot be read: %v", err)
 	}
 	if int64(len(b)) > limit {
+		c.drain()
 		return nil, tooLarge
 	}
 	return b, nil
+}
+
+// drainMax is how much of a refused body is read and thrown away, in bytes.
+const drainMax = 16 << 20
+
+// drain reads what is left of a body that is refused. Clients that are still sending would meet a reset connection, which
+// discards the answer that says why. Those that wait for leave to send get the answer instead.
+func (c *call) drain() {
+	if c.r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, c.r.Body, drainMax)
+	}
 }
