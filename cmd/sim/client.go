@@ -428,6 +428,9 @@ func (c *Client) ask(channel string) {
 		return
 	}
 	m := c.want[channel]
+	if m == 0 {
+		m = modeBits // what the server grants when no mode is asked for
+	}
 	now := time.Now()
 	h := &hold{asked: now}
 	c.ses.held[channel] = h
@@ -435,7 +438,7 @@ func (c *Client) ask(channel string) {
 		h.record = len(hist.Attachments)
 		hist.Attachments = append(hist.Attachments, Attachment{Client: c.ID, Node: c.ses.node, Channel: channel, Modes: m, Asked: now})
 	})
-	c.write(attach(channel, m))
+	c.write(attach(channel, c.want[channel]))
 }
 
 // confirm notes that the server said ATTACHED.

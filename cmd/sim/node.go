@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +35,8 @@ type Node struct {
 	disk  *raftstore.MemDisk
 	skew  atomic.Int64 // added to the clock that leases count, in nanoseconds
 
-	mu      sync.Mutex
-	process *process // nil while it is down
+	turn    chan struct{}           // held by whoever starts or ends a process; a mutex would stop fake time meanwhile
+	process atomic.Pointer[process] // nil while it is down
 
 	outages map[OutageKind]int // that last now, by their index in the history; guarded by the recorder
 }
@@ -53,7 +52,7 @@ type process struct {
 func nodeIP(i int) string { return fmt.Sprintf("10.0.0.%d", i+1) }
 
 func newNode(s *Sim, i int) *Node {
-	return &Node{Index: i, IP: nodeIP(i), sim: s, disk: raftstore.NewMemDisk(), outages: make(map[OutageKind]int)}
+	return &Node{Index: i, IP: nodeIP(i), sim: s, disk: raftstore.NewMemDisk(), turn: make(chan struct{}, 1), outages: make(map[OutageKind]int)}
 }
 
 // config is what the node is started with.
@@ -98,9 +97,9 @@ func (n *Node) boottime() time.Duration {
 
 // Start runs the node on its disk. It fails the run when the node cannot be built.
 func (n *Node) Start() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process != nil {
+	n.turn <- struct{}{}
+	defer func() { <-n.turn }()
+	if n.Up() {
 		return
 	}
 	host := n.sim.Net.Revive(n.IP)
@@ -113,7 +112,7 @@ func (n *Node) Start() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{node: built, stop: stop, done: make(chan struct{})}
-	n.process = p
+	n.process.Store(p)
 	n.sim.wg.Go(func() {
 		defer close(p.done)
 		if err := built.Run(ctx); err != nil && !p.bye.Load() {
@@ -125,52 +124,52 @@ func (n *Node) Start() {
 
 // Kill ends the process as kill -9 does: its peers see resets, or orderly ends where the kernel would send those.
 func (n *Node) Kill(reset bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process == nil {
+	n.turn <- struct{}{}
+	defer func() { <-n.turn }()
+	p := n.take()
+	if p == nil {
 		return
 	}
-	n.begin(Dead)
-	n.process.bye.Store(true)
 	n.disk.Kill()
 	if reset {
 		n.sim.Net.Kill(n.IP)
 	} else {
 		n.sim.Net.Exit(n.IP)
 	}
-	n.process.node.Kill()
-	n.process.stop()
-	<-n.process.done
-	n.process = nil
+	p.node.Kill()
+	p.stop()
+	<-p.done
 }
 
 // Stop ends the process gracefully.
 func (n *Node) Stop() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process == nil {
+	n.turn <- struct{}{}
+	defer func() { <-n.turn }()
+	p := n.take()
+	if p == nil {
 		return
 	}
-	n.begin(Dead)
-	n.process.bye.Store(true)
-	n.process.stop()
-	<-n.process.done
+	p.stop()
+	<-p.done
 	n.sim.Net.Exit(n.IP)
-	n.process = nil
+}
+
+// take ends the time in which a process is taken to live.
+func (n *Node) take() *process {
+	p := n.process.Swap(nil)
+	if p != nil {
+		p.bye.Store(true)
+		n.begin(Dead)
+	}
+	return p
 }
 
 // Up says whether a process runs here.
-func (n *Node) Up() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.process != nil
-}
+func (n *Node) Up() bool { return n.process.Load() != nil }
 
 // Ready says whether the node serves.
 func (n *Node) Ready() bool {
-	n.mu.Lock()
-	p := n.process
-	n.mu.Unlock()
+	p := n.process.Load()
 	return p != nil && p.node.Ready() == nil
 }
 

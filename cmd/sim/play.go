@@ -3,6 +3,8 @@ package sim
 import (
 	"sync"
 	"time"
+
+	"innkeeper/raftstore"
 )
 
 // Play does to the cluster what a schedule says, and returns when all of it is undone again.
@@ -57,10 +59,21 @@ func (s *Sim) hurt(f Fault) {
 		time.Sleep(f.For)
 		s.Hooks.SetMode(HookOK)
 		s.note("webhooks: ok")
+	case SlowDisk:
+		s.note("the disk of node %d takes %v a write", f.Node, f.Delay)
+		nodes[f.Node].disk.OnWrite(func(raftstore.Write) (time.Duration, error) { return f.Delay, nil })
+		time.Sleep(f.For)
+		nodes[f.Node].disk.OnWrite(nil)
+		s.note("the disk of node %d is quick again", f.Node)
 	case Join:
 		s.note("node %d joins", len(nodes))
 		s.Join()
 	case Jump:
+		if s.Leader() == nodes[f.Node] {
+			// Leases rest on clocks that run alike: a leader whose clock alone leaps takes living members for dead.
+			s.note("the clock of node %d does not jump: it leads", f.Node)
+			return
+		}
 		s.note("the clock of node %d jumps by %v", f.Node, f.For)
 		nodes[f.Node].skew.Add(int64(f.For))
 	}

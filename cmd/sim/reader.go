@@ -14,7 +14,7 @@ import (
 const readerIP = "10.3.0.1"
 
 // readWait bounds one request.
-const readWait = 5 * time.Second
+const readWait = 3 * time.Second
 
 // Reader reads what nodes tell over HTTP. Its methods may be called from one goroutine at a time.
 type Reader struct {

@@ -18,6 +18,8 @@ const (
 	drainWait = 60 * time.Second
 	// followEvery is how often the pull API is read.
 	followEvery = 2 * time.Second
+	// watchEvery is how often nodes are asked what they own.
+	watchEvery = 1 * time.Second
 )
 
 // Ready waits until every node that runs serves, and says whether they all did in time.
@@ -55,15 +57,13 @@ func (s *Sim) Run(schedule Schedule) (*History, []Violation) {
 	return s.Finish()
 }
 
-// Follow reads the pull API from now until Finish.
+// Follow reads the pull API, and what nodes say that they own, from now until Finish.
 func (s *Sim) Follow() {
 	ctx, stop := context.WithCancel(s.ctx)
-	done := make(chan struct{})
-	s.unfollow = func() { stop(); <-done }
-	s.wg.Go(func() {
-		defer close(done)
-		s.Reader.follow(ctx, followEvery)
-	})
+	wg := new(sync.WaitGroup)
+	s.unfollow = func() { stop(); wg.Wait() }
+	wg.Go(func() { s.Reader.follow(ctx, followEvery) })
+	wg.Go(func() { s.watch(ctx, watchEvery) })
 }
 
 // Finish lets everything come to rest after the last fault and the last act of a client, writes down what the nodes say

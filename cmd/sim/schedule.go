@@ -26,10 +26,11 @@ const (
 	HookDown                    // the webhook receiver
 	Join                        // one more node
 	Jump                        // a node's clock leaps forward
+	SlowDisk                    // each write of a node's log takes a while
 	numFaults
 )
 
-var faultNames = [numFaults]string{"kill", "kill leader", "kill all", "stop", "cut", "cut off", "isolate", "pause", "cut client", "hook", "join", "clock jump"}
+var faultNames = [numFaults]string{"kill", "kill leader", "kill all", "stop", "cut", "cut off", "isolate", "pause", "cut client", "hook", "join", "clock jump", "slow disk"}
 
 func (k FaultKind) String() string { return faultNames[k] }
 
@@ -44,6 +45,7 @@ type Fault struct {
 	OneWay  bool
 	Orderly bool // kill: connections end as the kernel ends them, not all by reset
 	Mode    HookMode
+	Delay   time.Duration // SlowDisk: of each write
 }
 
 func (f Fault) String() string {
@@ -61,6 +63,8 @@ func (f Fault) String() string {
 		fmt.Fprintf(&b, " client %d", f.Client)
 	case HookDown:
 		fmt.Fprintf(&b, " answers %s", f.Mode)
+	case SlowDisk:
+		fmt.Fprintf(&b, " of node %d, %v a write", f.Node, f.Delay)
 	default:
 		fmt.Fprintf(&b, " node %d", f.Node)
 	}
@@ -87,7 +91,7 @@ func (s Schedule) String() string {
 // weights say how often each kind is drawn.
 var weights = [numFaults]int{
 	KillNode: 6, KillLeader: 4, KillAll: 1, StopNode: 2, CutPair: 4, CutNode: 4, Isolate: 3, Pause: 4,
-	CutClient: 3, HookDown: 4, Join: 1, Jump: 2,
+	CutClient: 3, HookDown: 4, Join: 1, Jump: 2, SlowDisk: 2,
 }
 
 // rest is how long a node is left alone after a fault of its own, so that two silences do not add up to one that is
@@ -120,6 +124,8 @@ func Random(rng *rand.Rand, span time.Duration, nodes, clients int) Schedule {
 			f.For, f.Orderly = 0, false
 		case Jump:
 			f.For, f.Orderly = between(rng, time.Second, time.Minute), false
+		case SlowDisk:
+			f.Delay, f.Orderly = between(rng, time.Millisecond, 300*time.Millisecond), false
 		case CutNode, Isolate, Pause, StopNode:
 			f.Orderly = false
 		}

@@ -179,6 +179,10 @@ func (s *Sim) Addresses() []string {
 	return out
 }
 
+// lingering is how long what the libraries under a node started may go on after the node has ended: memberlist does not
+// wait for a probe that is under way. Fake time stands still once a test returns, so it passes before.
+const lingering = time.Minute
+
 // Close ends everything and waits for it.
 func (s *Sim) Close() {
 	s.end()
@@ -189,6 +193,7 @@ func (s *Sim) Close() {
 	s.Net.Close()
 	s.Reader.web.CloseIdleConnections()
 	s.wg.Wait()
+	time.Sleep(lingering)
 }
 
 // note writes a line into the timeline.

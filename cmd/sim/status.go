@@ -3,13 +3,17 @@ package sim
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"innkeeper/cluster/ring"
 )
 
 // Status is what a node's admin API says about the cluster, as far as runs need it.
 type Status struct {
+	Node       string `json:"node"`
+	Boot       string `json:"boot"`
 	Leader     string `json:"leader"`
+	LeaseMs    int64  `json:"lease_ms"`
 	Partitions []struct {
 		Owner string `json:"owner"`
 		Epoch uint64 `json:"epoch"`
@@ -24,11 +28,50 @@ func (s *Sim) Status() (Status, error) {
 			continue
 		}
 		var st Status
-		if _, err = s.Reader.getFrom(context.Background(), fmt.Sprintf("%s:%d", n.IP, adminPort), "/cluster", &st); err == nil {
+		if st, err = n.Status(s.ctx); err == nil && st.Leader != "" {
 			return st, nil
 		}
 	}
 	return Status{}, err
+}
+
+// Status asks the node itself.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var st Status
+	_, err := n.sim.Reader.getFrom(ctx, fmt.Sprintf("%s:%d", n.IP, adminPort), "/cluster", &st)
+	return st, err
+}
+
+// watch asks every node that runs, again and again until ctx ends, what it owns, and writes down what it claims while it
+// holds a lease. Nodes that do not answer are passed over.
+func (s *Sim) watch(ctx context.Context, every time.Duration) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		for _, n := range s.Nodes() {
+			if !n.Up() {
+				continue
+			}
+			if st, err := n.Status(ctx); err == nil && st.LeaseMs > 0 {
+				s.claims(n, st)
+			}
+		}
+	}
+}
+
+// claims records what a node says that it owns.
+func (s *Sim) claims(n *Node, st Status) {
+	now := time.Now()
+	s.rec.record(func(h *History) {
+		for p, slot := range st.Partitions {
+			if slot.Owner == st.Node {
+				h.Claims = append(h.Claims, Claim{At: now, Node: n.Index, Boot: st.Boot, Partition: uint32(p), Epoch: slot.Epoch})
+			}
+		}
+	})
 }
 
 // Leader returns the node that leads, nil when nobody knows one.
