@@ -37,6 +37,7 @@ type boot struct {
 	members    *membership
 	servers    []*http.Server
 
+	refused  bool        // the configuration contradicts the cluster: nothing is done any more; the observer's
 	held     atomic.Bool // whether the observer was told of a lease
 	stopping atomic.Bool
 	leads    chan struct{} // nudge: held changed
@@ -82,11 +83,20 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		Forward: forwarder{b}, Logger: b.log, Retention: c.StateEvents.Retention, ClusterID: c.Cluster.ID,
 		OnFatal: b.fail,
 	})
+	if err == nil {
+		b.members.store = b.store
+		err = b.checkNewDir()
+	}
 	if err != nil {
 		b.cluster.Stop(false)
+		if b.store != nil {
+			b.store.Close()
+		}
+		if errors.Is(err, raftstore.ErrWrongCluster) {
+			err = fmt.Errorf("cluster.id: %w; use the data directory of the right cluster, or correct cluster.id", err)
+		}
 		return nil, err
 	}
-	b.members.store = b.store
 	b.host = channel.NewHost(channel.HostConfig{
 		Log: obligations{b.store}, Gateways: &gateways{b, self}, Lease: lease{b.cluster},
 		Settings: settingsOf(c), Partitions: c.Cluster.Partitions,
@@ -96,7 +106,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
 		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
 	})
-	b.dispatcher, err = dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rulesOf(c.Apps), Client: b.httpClient(), Logger: b.log})
+	b.dispatcher, err = dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rulesOf(c.Apps), Dial: b.node.net.Dial, Logger: b.log})
 	if err != nil {
 		b.close()
 		return nil, err
@@ -116,6 +126,20 @@ func (b *boot) fail(err error) {
 	case b.fatal <- err:
 	default:
 	}
+}
+
+// checkNewDir refuses to found a cluster where a certain one is expected: a new one has an id of its own.
+func (b *boot) checkNewDir() error {
+	c := b.node.cfg
+	if c.Cluster.ID == "" || b.store.HasState() {
+		return nil
+	}
+	if c.Node.BootstrapExpect == 1 {
+		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s is new and would found another cluster; put the directory of that cluster back, name one of its nodes in node.join, or remove cluster.id to begin anew",
+			c.Cluster.ID, c.Node.DataDir)
+	}
+	b.log.Warn("the data directory is new and cluster.id is set: this node founds no cluster, it waits to join that one", "cluster", c.Cluster.ID, "join", c.Node.Join)
+	return nil
 }
 
 // checkCluster refuses a configuration that contradicts what the cluster has agreed on.
@@ -211,7 +235,10 @@ type observer boot
 func (o *observer) Members(live []cluster.Peer) {
 	// The log is known from here on; no lease was given yet, so nothing was served under a wrong configuration.
 	if err := (*boot)(o).checkCluster(); err != nil {
+		o.refused = true
 		(*boot)(o).fail(err)
+	}
+	if o.refused {
 		return
 	}
 	ids := make([]channel.GatewayID, len(live))
@@ -221,16 +248,32 @@ func (o *observer) Members(live []cluster.Peer) {
 	o.host.SetMembers(ids)
 }
 
-func (o *observer) Acquire(part uint32, epoch uint64) { o.host.Acquire(part, epoch) }
-func (o *observer) Release(part uint32, epoch uint64) { o.host.Release(part, epoch) }
-
-func (o *observer) Routed(part uint32, r cluster.Route) {
-	o.gateway.Routed(part, transport.Route{Node: r.Node, Epoch: r.Epoch, Session: r.Session})
+func (o *observer) Acquire(part uint32, epoch uint64) {
+	if !o.refused {
+		o.host.Acquire(part, epoch)
+	}
 }
 
-func (o *observer) Unrouted(part uint32) { o.gateway.Unrouted(part) }
+func (o *observer) Release(part uint32, epoch uint64) {
+	if !o.refused {
+		o.host.Release(part, epoch)
+	}
+}
+
+func (o *observer) Routed(part uint32, r cluster.Route) {
+	if !o.refused {
+		o.gateway.Routed(part, transport.Route{Node: r.Node, Epoch: r.Epoch, Session: r.Session})
+	}
+}
+
+func (o *observer) Unrouted(part uint32) {
+	if !o.refused {
+		o.gateway.Unrouted(part)
+	}
+}
 
 func (o *observer) Lease(held bool) {
+	held = held && !o.refused
 	o.held.Store(held)
 	o.gateway.Fence(held)
 	nudge(o.leads)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"log"
 	"log/slog"
@@ -113,19 +112,6 @@ func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Po
 		return channels, nil, nil
 	}
 	return channels, &pull.Position{Hash: next.Hash, Name: next.Name}, nil
-}
-
-// httpClient sends webhooks over the node's network.
-func (b *boot) httpClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-			defer cancel()
-			return b.node.net.Dial(ctx, addr)
-		},
-		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     90 * time.Second,
-	}}
 }
 
 // adminHandler is everything on the admin listener.

@@ -26,17 +26,22 @@ const (
 type Config struct {
 	Log   EventLog
 	Rules []Rule
-	// Client sends the requests; its timeout and its redirect policy are not used, and its
-	// idle connections are closed when a term ends. Nil is a client of the dispatcher's
-	// own, without proxy settings from the environment.
+	// Dial opens the connections to sinks; nil is TCP of the machine. Proxy settings of the
+	// environment are not used.
+	Dial DialFunc
+	// Client, when set, sends the HTTP requests instead of clients of the dispatcher's own; its
+	// timeout and its redirect policy are not used, Dial and the rules' TLS settings not
+	// either, and its idle connections are closed when a term ends.
 	Client *http.Client
 	// LeaseTTL is how long a node may act without hearing from the cluster: 4 s when zero. Timeouts of rules must be less.
 	LeaseTTL time.Duration
 
-	Lanes       int           // requests in flight per rule at most; 8 when zero
-	Batch       int           // events per request at most; 100 when zero
+	// For rules that do not say otherwise.
+	Lanes  int           // requests in flight per rule at most; 8 when zero
+	Batch  int           // events per request at most; 100 when zero
+	Linger time.Duration // how long the first event of a batch waits for more; 5 ms when zero, none when negative
+
 	Window      int           // events a rule holds in memory at most; 8,192 when zero
-	Linger      time.Duration // how long the first event of a batch waits for more; 5 ms when zero, none when negative
 	CommitEvery time.Duration // least time between commits of a cursor; 100 ms when zero
 	CommitAfter int           // events after which a cursor is committed sooner; 1,000 when zero
 
@@ -53,6 +58,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Linger, defaultLinger)
 	def(&c.CommitEvery, defaultCommitEvery)
 	def(&c.CommitAfter, defaultCommitAfter)
+	if c.Dial == nil {
+		c.Dial = hostDial
+	}
 	if c.Rand == nil {
 		c.Rand = rand.Float64
 	}
@@ -88,18 +96,10 @@ func (c *Config) validate() error {
 	return nil
 }
 
-func (c *Config) limits() limits {
-	return limits{
-		lanes: c.Lanes, batch: c.Batch, window: c.Window, linger: max(c.Linger, 0),
-		commitEvery: c.CommitEvery, commitAfter: uint64(c.CommitAfter),
-	}
-}
-
 // Dispatcher sends events while its node leads. Its methods may be called from any goroutine.
 type Dispatcher struct {
 	// Static after construction.
 	config Config
-	client *http.Client
 	rules  []*sender
 
 	// Guarded by mu, which is never held while waiting.
@@ -123,10 +123,9 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{config: c, ended: make(chan struct{})}
 	close(d.ended)
-	d.client = client(c.Client, c.Lanes)
 	cursors := make(map[string]bool)
 	for _, r := range c.Rules {
-		r = r.withDefaults()
+		r = r.withDefaults(&c)
 		if err := r.validate(c.LeaseTTL); err != nil {
 			return nil, err
 		}
@@ -134,30 +133,13 @@ func New(c Config) (*Dispatcher, error) {
 			return nil, fmt.Errorf("dispatch: two rules have the cursor %q (app id, slash, rule id)", r.Cursor())
 		}
 		cursors[r.Cursor()] = true
-		s, err := newSender(&d.config, d.client, r)
+		s, err := newSender(&d.config, r)
 		if err != nil {
 			return nil, err
 		}
 		d.rules = append(d.rules, s)
 	}
 	return d, nil
-}
-
-// client is the given client without its timeout (each rule has one) and without redirects, or a new one with enough
-// idle connections for a rule's lanes.
-func client(given *http.Client, lanes int) *http.Client {
-	c := &http.Client{}
-	if given != nil {
-		*c = *given
-	} else {
-		own := http.DefaultTransport.(*http.Transport).Clone()
-		own.Proxy = nil
-		own.MaxIdleConnsPerHost = lanes
-		c.Transport = own
-	}
-	c.Timeout = 0
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
 }
 
 // Lead says whether this node leads. It never blocks: a term ends in the background, soon, and the next one begins only
@@ -207,7 +189,6 @@ func (d *Dispatcher) run(ctx context.Context, t *term, before <-chan struct{}) {
 	}
 	wg.Go(func() { d.dropOld(ctx) })
 	wg.Wait()
-	d.client.CloseIdleConnections()
 }
 
 // dropOld drops the cursors of rules that are no longer configured: a cursor keeps the log from forgetting events.

@@ -7,7 +7,8 @@
 //
 // [Event] and [EventLog] (what comes in), [Rule] (what goes where), [Dispatcher] (the goroutines), pump (the pure heart:
 // window, lanes, retries and cursor of one rule), prefix (which events are done), sink (one request: httpsink.go with
-// format.go for the bodies and sign.go for the headers), failure (why it was not accepted).
+// format.go for the bodies and sign.go for the headers, or grpcsink.go with grpcwire.go), failure (why it was not
+// accepted).
 //
 // # Who owns what
 //
@@ -39,7 +40,7 @@
 // accepts holds its lane for good, and the whole rule once the window behind it is full: that is the order that was
 // promised, and [Dispatcher.Status] shows it. While a sink is down a rule holds one window of events in memory; the rest
 // stays in the log, which keeps whatever a cursor has not passed. On loss of leadership and on Close requests in flight are
-// cancelled. Redirects are failures: following one would turn the POST into a GET that a sink may well answer with 200.
+// cancelled, and the connections of the term are closed. Redirects are failures: following one would turn the POST into a GET that a sink may well answer with 200.
 //
 // A node whose configuration lacks a rule drops that rule's cursor when it leads. A rule that comes back starts with the
 // oldest event that the log still has.

@@ -2,8 +2,8 @@ package dispatch
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"net"
 	"net/url"
 )
 
@@ -53,14 +53,11 @@ func transportFailure(ctx context.Context, err error) error {
 	if dial, ok := errors.AsType[*dialError](err); ok {
 		return failed(FailedConnect, dial.err)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return failed(FailedConnect, err)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok { // the other end speaks no TLS
 		return failed(FailedConnect, err)
 	}
 	return failed(FailedBroken, err)
 }
-
-// dialError marks what a dial function returned.
-type dialError struct{ err error }
-
-func (e *dialError) Error() string { return e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }

@@ -241,6 +241,8 @@ func start(t *testing.T, log *fakeLog, sink http.RoundTripper, rules ...Rule) *D
 	return d
 }
 
+func clientOf(sink http.RoundTripper) *http.Client { return &http.Client{Transport: sink} }
+
 func build(t *testing.T, c Config) *Dispatcher {
 	t.Helper()
 	d, err := New(c)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,36 +33,55 @@ type Rule struct {
 	App      string
 	Source   string         // SourceChannelState, also when ""
 	Channels *regexp.Regexp // channel names that match, anywhere in the name; nil is all
-	URL      string         // http or https
-	Format   Format         // Innkeeper when ""
+	URL      string         // http, https, grpc or grpcs
+	Format   Format         // Innkeeper when "", for gRPC Centrifugo
 	Headers  map[string]string
-	Secrets  []string      // sign requests, one signature each: see ParseSecret; none: requests are not signed
+	Secrets  []string      // sign HTTP requests, one signature each: see ParseSecret; none: requests are not signed
+	TLS      *tls.Config   // for https and grpcs; nil is the system's roots and no client certificate
 	Timeout  time.Duration // of one request, answer included; 3 s when zero; below the lease
+
+	// What differs from the Config of the dispatcher; zero is what that says.
+	Lanes  int
+	Batch  int
+	Linger time.Duration // negative: none
 }
 
 // Cursor is the name of the rule's cursor in the log.
 func (r *Rule) Cursor() string { return r.App + "/" + r.ID }
 
-// matches says whether the rule wants the event.
-func (r *Rule) matches(e *Event) bool {
+// Matches says whether the rule wants the event.
+func (r *Rule) Matches(e *Event) bool {
 	if e.App != r.App || (e.Kind != Occupied && e.Kind != Vacated) {
 		return false
 	}
 	return r.Channels == nil || r.Channels.MatchString(e.Channel)
 }
 
+// grpc says whether the rule's URL names a gRPC server.
+func (r *Rule) grpc() bool {
+	return strings.HasPrefix(r.URL, "grpc://") || strings.HasPrefix(r.URL, "grpcs://")
+}
+
 // withDefaults fills what was left out.
-func (r Rule) withDefaults() Rule {
-	if r.Source == "" {
-		r.Source = SourceChannelState
+func (r Rule) withDefaults(c *Config) Rule {
+	def(&r.Source, SourceChannelState)
+	if r.grpc() {
+		def(&r.Format, Centrifugo)
 	}
-	if r.Format == "" {
-		r.Format = Innkeeper
-	}
-	if r.Timeout == 0 {
-		r.Timeout = defaultTimeout
-	}
+	def(&r.Format, Innkeeper)
+	def(&r.Timeout, defaultTimeout)
+	def(&r.Lanes, c.Lanes)
+	def(&r.Batch, c.Batch)
+	def(&r.Linger, c.Linger)
 	return r
+}
+
+// limits are what the rule's pump keeps to.
+func (r *Rule) limits(c *Config) limits {
+	return limits{
+		lanes: r.Lanes, batch: r.Batch, window: c.Window, linger: max(r.Linger, 0),
+		commitEvery: c.CommitEvery, commitAfter: uint64(c.CommitAfter),
+	}
 }
 
 // validate says what is wrong with the rule. A request must end before the lease of the node that sends it, so that a
@@ -84,12 +104,17 @@ func (r *Rule) validate(lease time.Duration) error {
 	if r.Timeout < 0 || r.Timeout >= lease {
 		bad("timeout %v is out of range (more than 0, less than the lease of %v)", r.Timeout, lease)
 	}
+	if r.Lanes < 1 || r.Batch < 1 {
+		bad("%d lanes of batches of %d events are out of range (1 or more)", r.Lanes, r.Batch)
+	}
 	u, err := url.Parse(r.URL)
 	switch {
 	case err != nil:
-		bad("url: %v", err)
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		bad("url %q is not an http or https URL with a host", u.Redacted())
+		bad("url: %v", errors.Unwrap(err)) // what it wraps does not repeat the URL
+	case !slices.Contains([]string{"http", "https", "grpc", "grpcs"}, u.Scheme), u.Host == "":
+		bad("url %q is not an http, https, grpc or grpcs URL with a host", u.Redacted())
+	case r.grpc():
+		errs = append(errs, r.validateGRPC(u)...)
 	}
 	for name, value := range r.Headers {
 		switch {
@@ -111,6 +136,31 @@ func (r *Rule) validate(lease time.Duration) error {
 	return nil
 }
 
+// validateGRPC says what cannot be where the URL names a gRPC server.
+func (r *Rule) validateGRPC(u *url.URL) (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+		bad("url %q is not of the form grpc://host:port", u.Redacted())
+	}
+	if r.Format != Centrifugo {
+		bad("gRPC has no format but %q", Centrifugo)
+	}
+	if len(r.Secrets) > 0 {
+		bad("secrets sign HTTP requests; over gRPC send a header, or use a client certificate")
+	}
+	for name, value := range r.Headers {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, "grpc-") || strings.HasSuffix(lower, "-bin") || slices.Contains([]string{"host", "content-type", "te", "user-agent"}, lower) ||
+			strings.ContainsAny(name, "!#$%&'*+^`|~") {
+			bad("header %q cannot be sent over gRPC", name)
+		}
+		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+			bad("the value of header %q has characters that gRPC cannot carry", name)
+		}
+	}
+	return errs
+}
+
 // validHeaderName says whether name is an HTTP token.
 func validHeaderName(name string) bool {
 	for i := range len(name) {
@@ -123,11 +173,13 @@ func validHeaderName(name string) bool {
 	return name != ""
 }
 
+const userAgent = "innkeeper"
+
 // header is what every request of the rule carries. The rule's own headers win.
 func (r *Rule) header() http.Header {
 	h := http.Header{
 		"Content-Type": {"application/json"},
-		"User-Agent":   {"innkeeper"},
+		"User-Agent":   {userAgent},
 	}
 	for name, value := range r.Headers {
 		h.Set(name, value)

@@ -2,7 +2,7 @@ package dispatch
 
 import (
 	"context"
-	"net/http"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -15,18 +15,18 @@ type sender struct {
 	// Static after construction.
 	config *Config
 	rule   Rule
-	sink   sink
 
 	tally tally // what Status shows; over all terms
 }
 
-func newSender(c *Config, client *http.Client, r Rule) (*sender, error) {
-	signer, err := newSigner(&r)
-	if err != nil {
-		return nil, err
-	}
+// newSender takes a validated rule.
+func newSender(c *Config, r Rule) (*sender, error) {
 	s := &sender{config: c, rule: r}
-	s.sink = &httpSink{rule: &s.rule, signer: signer, client: client}
+	sink, err := openSink(c, &s.rule) // what cannot be opened shall show now, not when this node leads
+	if err != nil {
+		return nil, fmt.Errorf("dispatch: rule %q of app %q: %w", r.ID, r.App, err)
+	}
+	sink.close()
 	return s, nil
 }
 
@@ -54,6 +54,7 @@ type work struct {
 	*sender
 	ctx     context.Context
 	pump    *pump
+	sink    sink
 	reports chan any // room for a report of every helper that can be running
 	helpers sync.WaitGroup
 	reading bool
@@ -72,9 +73,15 @@ func (s *sender) run(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	sink, err := openSink(s.config, &s.rule)
+	if err != nil { // it was opened before
+		s.config.Logger.Error("cannot open the sink of a rule", "app", s.rule.App, "rule", s.rule.ID, "err", err)
+		return
+	}
+	defer sink.close()
 	w := &work{
-		sender: s, ctx: ctx, pump: newPump(s.config.limits(), cursor),
-		reports: make(chan any, s.config.Lanes+2),
+		sender: s, ctx: ctx, pump: newPump(s.rule.limits(s.config), cursor), sink: sink,
+		reports: make(chan any, s.rule.Lanes+2),
 	}
 	defer s.tally.leave()
 	defer w.helpers.Wait()
@@ -190,7 +197,7 @@ func (w *work) onRead(now time.Time, r readDone) {
 	}
 	w.tally.see(r.last)
 	for i := range r.events {
-		if e := &r.events[i]; w.rule.matches(e) {
+		if e := &r.events[i]; w.rule.Matches(e) {
 			w.pump.take(now, *e)
 		} else {
 			w.pump.drop(e.Seq)
