@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,8 @@ type dir struct {
 	path string
 	node string
 
+	cluster atomic.Pointer[string] // id of the cluster; nil while unknown
+
 	mu    sync.Mutex
 	lock  *os.File  // guarded by mu; nil while closed
 	db    *bbolt.DB // guarded by mu; nil while closed
@@ -61,6 +64,13 @@ func OpenDir(path string) (Disk, error) {
 }
 
 func (d *dir) NodeID() string { return d.node }
+
+func (d *dir) ClusterID() string {
+	if id := d.cluster.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
 // Close closes the file and lets go of the lock.
 func (d *dir) Close() error {
@@ -229,8 +239,16 @@ func (d *dir) identify(known string) error {
 			return &CorruptError{File: d.logPath(), Cause: fmt.Errorf("unknown format %v", f)}
 		}
 		d.node = node
+		d.noteCluster(tx.Bucket(bucketStable).Get(keyCluster))
 		return nil
 	})
+}
+
+// noteCluster takes note of the cluster's id, as it is on the disk.
+func (d *dir) noteCluster(id []byte) {
+	if len(id) > 0 {
+		d.cluster.Store(new(string(id)))
+	}
 }
 
 func newNodeID() string {

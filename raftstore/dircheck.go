@@ -75,7 +75,7 @@ func checkLogFile(path string, known bool) error {
 		return &TruncatedError{File: path, Size: size, Needed: needed}
 	}
 	tree := pageTree{file: f, meta: meta, seen: make([]bool, meta.pages)}
-	if err := tree.walk(meta.root); err != nil {
+	if err := tree.walk(meta.root, nil, nil); err != nil {
 		return &CorruptError{File: path, Cause: err}
 	}
 	return nil

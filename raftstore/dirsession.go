@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -178,7 +179,11 @@ func (s *dirSession) deleteSome(lo, hi uint64) (done bool, err error) {
 }
 
 func (s *dirSession) Set(key, val []byte) error {
-	return s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketStable).Put(key, val) })
+	err := s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketStable).Put(key, val) })
+	if err == nil && bytes.Equal(key, keyCluster) {
+		s.dir.noteCluster(val)
+	}
+	return err
 }
 
 func (s *dirSession) Get(key []byte) (val []byte, err error) {

@@ -11,6 +11,9 @@ import (
 type Disk interface {
 	// NodeID is the id of the node whose log this is. It was drawn when the disk was new.
 	NodeID() string
+	// ClusterID is the id of the cluster whose log this is, "" as long as it belongs to none. It is known here before the
+	// log is.
+	ClusterID() string
 	// Close lets go of a disk that no Store uses (a Store lets go of its disk itself).
 	Close() error
 

@@ -361,7 +361,7 @@ func TestRandomDamageIsNoPanic(t *testing.T) {
 	used.Close()
 	rng := rand.New(rand.NewPCG(3, 4))
 	refused := 0
-	for range 300 {
+	for range 200 {
 		b := bytes.Clone(whole)
 		page := rng.IntN(int(meta.pages)) * int(meta.pageSize)
 		switch rng.IntN(3) {

@@ -59,7 +59,7 @@ func (g *guardedDisk) GetLog(index uint64, l *raft.Log) error {
 	if err == nil {
 		return nil
 	}
-	if !errors.Is(err, raft.ErrLogNotFound) {
+	if !g.stopping() && !errors.Is(err, raft.ErrLogNotFound) {
 		g.stop(&FatalError{FatalCorrupt, err})
 	}
 	if g.stopping() {

@@ -56,6 +56,13 @@ func (d *MemDisk) NodeID() string {
 	return d.node
 }
 
+// ClusterID is the id of the cluster whose log this is, "" before there is one.
+func (d *MemDisk) ClusterID() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return string(d.stable[string(keyCluster)])
+}
+
 // Close does nothing: the disk can be used again.
 func (d *MemDisk) Close() error { return nil }
 
