@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.members = &membership{leading: make(chan struct{}, 1)}
 	c := n.cfg
 	b.cluster, err = cluster.New(cluster.Config{
-		NodeID: self.Node, BootID: self.Boot, ClusterID: c.Cluster.ID,
+		NodeID: self.Node, BootID: self.Boot, ClusterID: cmp.Or(n.disk.ClusterID(), c.Cluster.ID),
 		ClusterAdvertise: c.Node.ClusterAdvertise, GossipAdvertise: c.Node.GossipAdvertise,
 		ClientAddr: n.addr.client, AdminAddr: n.addr.admin,
 		ClusterListener: e.cluster, GossipListener: e.gossip, GossipPacket: e.packet, Net: n.net,
@@ -106,8 +107,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
 		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
 	})
-	b.dispatcher, err = dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rulesOf(c.Apps), Dial: b.node.net.Dial, Logger: b.log})
-	if err != nil {
+	if b.dispatcher, err = b.newDispatcher(c.Apps); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -140,6 +140,14 @@ func (b *boot) checkNewDir() error {
 	}
 	b.log.Warn("the data directory is new and cluster.id is set: this node founds no cluster, it waits to join that one", "cluster", c.Cluster.ID, "join", c.Node.Join)
 	return nil
+}
+
+func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
+	rules, err := rulesOf(apps)
+	if err != nil {
+		return nil, err
+	}
+	return dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rules, Dial: b.node.net.Dial, Logger: b.log})
 }
 
 // checkCluster refuses a configuration that contradicts what the cluster has agreed on.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -36,20 +37,30 @@ func settingsOf(c config.Config) func(app, name string) channel.Settings {
 	}
 }
 
-// rulesOf are the dispatcher's rules. The configuration was validated: patterns compile.
-func rulesOf(apps []config.App) []dispatch.Rule {
+// rulesOf are the dispatcher's rules. The configuration was validated: patterns compile. Files may have changed since.
+func rulesOf(apps []config.App) ([]dispatch.Rule, error) {
 	var rules []dispatch.Rule
-	for _, a := range apps {
-		for _, r := range a.Rules {
+	for a, app := range apps {
+		for i, r := range app.Rules {
+			t := r.Target
+			tls, err := t.TLS.Config()
+			if err != nil {
+				return nil, fmt.Errorf("apps[%d].rules[%d].target.tls.%w", a, i, err)
+			}
 			out := dispatch.Rule{
-				ID: r.ID, App: a.ID, Source: r.Source, URL: r.Target.URL, Format: dispatch.Format(r.Target.Format),
-				Headers: r.Target.Headers, Timeout: r.Target.Timeout,
+				ID: r.ID, App: app.ID, Source: r.Source, URL: t.URL, Format: dispatch.Format(t.Format),
+				Headers: t.Headers, Secrets: t.Secrets, TLS: tls, Timeout: t.Timeout, Lanes: t.Lanes, Batch: t.BatchSize,
 			}
 			if r.Channels != "" {
 				out.Channels = regexp.MustCompile(r.Channels)
 			}
+			if t.Linger != nil {
+				if out.Linger = *t.Linger; out.Linger == 0 {
+					out.Linger = -1 // none, where zero is the dispatcher's default
+				}
+			}
 			rules = append(rules, out)
 		}
 	}
-	return rules
+	return rules, nil
 }

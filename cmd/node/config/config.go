@@ -57,12 +57,26 @@ type Rule struct {
 	Target   Target `koanf:"target"`
 }
 
-// Target is where a rule's events go.
+// Target is where a rule's events go. Zero and nil mean the default.
 type Target struct {
-	URL     string            `koanf:"url"`
-	Format  string            `koanf:"format"` // innkeeper (default) or centrifugo
-	Headers map[string]string `koanf:"headers"`
-	Timeout time.Duration     `koanf:"timeout"` // of one request; default DefaultTargetTimeout, below a lease
+	URL       string            `koanf:"url"`    // http, https, grpc or grpcs
+	Format    string            `koanf:"format"` // innkeeper (default) or centrifugo (the only one for gRPC)
+	Headers   map[string]string `koanf:"headers"`
+	Secrets   []string          `koanf:"secrets"`    // sign HTTP requests; several while one replaces another
+	Timeout   time.Duration     `koanf:"timeout"`    // of one request; default DefaultTargetTimeout, below a lease
+	Lanes     int               `koanf:"lanes"`      // requests in flight at once; default DefaultLanes
+	BatchSize int               `koanf:"batch_size"` // events in a request at most; default DefaultBatchSize
+	Linger    *time.Duration    `koanf:"linger"`     // how long the first event waits for company; default DefaultLinger
+	TLS       TLS               `koanf:"tls"`        // for https and grpcs
+}
+
+// TLS says whom to trust and who to be. Files are PEM and are read when the node starts.
+type TLS struct {
+	CAFile             string `koanf:"ca_file"`              // "" is the system's authorities
+	CertFile           string `koanf:"cert_file"`            // with KeyFile: what to show the target
+	KeyFile            string `koanf:"key_file"`             //
+	ServerName         string `koanf:"server_name"`          // that the target must prove; "" is the URL's host
+	InsecureSkipVerify bool   `koanf:"insecure_skip_verify"` // trust anybody
 }
 
 // StateEvents sets when occupied and vacated are said.

@@ -10,6 +10,14 @@ import (
 // was replaced meanwhile must not land after its successor's.
 const DefaultTargetTimeout = 3 * time.Second
 
+// What a target is sent when it does not say otherwise. One that needs the order of all events of a rule, not only that of
+// each channel, asks for one lane.
+const (
+	DefaultLanes     = 8
+	DefaultBatchSize = 100
+	DefaultLinger    = 5 * time.Millisecond
+)
+
 // leaseTTL is the bound for target timeouts; it is how long a member may act without hearing from the leader.
 const leaseTTL = 4 * time.Second
 
@@ -46,14 +54,30 @@ func fillLists(cfg *Config) {
 			}
 		}
 		for r := range app.Rules {
-			target := &app.Rules[r].Target
-			if target.Format == "" {
-				target.Format = "innkeeper"
-			}
-			if target.Timeout == 0 {
-				target.Timeout = DefaultTargetTimeout
-			}
+			app.Rules[r].Target.fill()
 		}
+	}
+}
+
+// fill sets the defaults of a target.
+func (t *Target) fill() {
+	if t.Format == "" {
+		t.Format = "innkeeper"
+		if t.grpc() {
+			t.Format = "centrifugo"
+		}
+	}
+	if t.Timeout == 0 {
+		t.Timeout = DefaultTargetTimeout
+	}
+	if t.Lanes == 0 {
+		t.Lanes = DefaultLanes
+	}
+	if t.BatchSize == 0 {
+		t.BatchSize = DefaultBatchSize
+	}
+	if t.Linger == nil {
+		t.Linger = new(DefaultLinger)
 	}
 }
 

@@ -53,7 +53,9 @@ apps:
   - id: state
     source: channel.state
     channels: "^chat:"
-    target: {url: "http://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, timeout: 1500ms}
+    target:
+      {url: "https://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw],
+       timeout: 1500ms, lanes: 4, batch_size: 50, linger: 0s, tls: {server_name: sink.example}}
 state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000}
 channels: {idle_close: 61s, occupancy_interval: 2s}
 cluster: {partitions: 64, trust_refused: false, id: abc}
@@ -71,7 +73,11 @@ log: {level: debug, format: json}
 			Namespaces: []Namespace{{ID: "chat", VacatedDelay: new(2 * time.Second), OccupiedBy: "connections"}},
 			Rules: []Rule{{
 				ID: "state", Source: "channel.state", Channels: "^chat:",
-				Target: Target{URL: "http://127.0.0.1:9000/events", Format: "centrifugo", Headers: map[string]string{"X-Key": "abc"}, Timeout: 1500 * time.Millisecond},
+				Target: Target{
+					URL: "https://127.0.0.1:9000/events", Format: "centrifugo", Headers: map[string]string{"X-Key": "abc"},
+					Secrets: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, Timeout: 1500 * time.Millisecond,
+					Lanes: 4, BatchSize: 50, Linger: new(time.Duration(0)), TLS: TLS{ServerName: "sink.example"},
+				},
 			}},
 		}},
 		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000},
@@ -98,8 +104,16 @@ apps:
   namespaces: [{id: chat}]
   rules: [{id: r, source: channel.state, target: {url: 'https://example.org/e'}}]
 `).Apps[0]
-	if tg := rule.Rules[0].Target; tg.Format != "innkeeper" || tg.Timeout != DefaultTargetTimeout {
-		t.Errorf("target without format and timeout: %+v", tg)
+	want.Apps[0].Rules = []Rule{{Target: Target{
+		URL: "https://example.org/e", Format: "innkeeper", Timeout: DefaultTargetTimeout,
+		Lanes: DefaultLanes, BatchSize: DefaultBatchSize, Linger: new(DefaultLinger),
+	}}}
+	if got, want := rule.Rules[0].Target, want.Apps[0].Rules[0].Target; !reflect.DeepEqual(got, want) {
+		t.Errorf("target that sets nothing: %+v, want %+v", got, want)
+	}
+	grpc := load(t, "apps:\n- {id: demo, keys: [{key: 'demo.root:s'}], rules: [{id: r, source: channel.state, target: {url: 'grpc://example.org:9'}}]}")
+	if got := grpc.Apps[0].Rules[0].Target.Format; got != "centrifugo" {
+		t.Errorf("gRPC target has format %q", got)
 	}
 	if ns := rule.Namespaces[0]; ns.OccupiedBy != "subscribers" || ns.VacatedDelay != nil {
 		t.Errorf("namespace that sets nothing: %+v", ns)
@@ -282,11 +296,31 @@ func TestRefused(t *testing.T) {
 		{"unknown source", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.message, target: {url: 'http://a/'}}]}]", []string{`apps[0].rules[0].source: "channel.message"`, "channel.state"}},
 		{"regular expression", rule("channels: '(?=x)', target: {url: 'http://a/'}"), []string{"apps[0].rules[0].channels", "(?=x)", "RE2"}},
 		{"no URL", rule("target: {}"), []string{"apps[0].rules[0].target.url: is missing"}},
-		{"URL scheme", rule("target: {url: 'ftp://a/'}"), []string{"apps[0].rules[0].target.url", `"ftp"`, "http or https"}},
+		{"URL scheme", rule("target: {url: 'ftp://a/'}"), []string{"apps[0].rules[0].target.url", `"ftp"`, "http, https, grpc or grpcs"}},
 		{"URL without host", rule("target: {url: 'http:///x'}"), []string{"names no host"}},
 		{"URL broken", rule("target: {url: 'http://a b/'}"), []string{"is not a URL"}},
 		{"format", rule("target: {url: 'http://a/', format: xml}"), []string{`apps[0].rules[0].target.format: "xml"`, "innkeeper or centrifugo"}},
 		{"timeout", rule("target: {url: 'http://a/', timeout: 4s}"), []string{"apps[0].rules[0].target.timeout: 4s is out of range", "less than 4s"}},
+		{"gRPC without port", rule("target: {url: 'grpc://a'}"), []string{"target.url", "names no port"}},
+		{"gRPC with path", rule("target: {url: 'grpc://a:1/x'}"), []string{"target.url", "more than host and port"}},
+		{"gRPC format", rule("target: {url: 'grpc://a:1', format: innkeeper}"), []string{"target.format: innkeeper is not known over gRPC"}},
+		{"gRPC header", rule("target: {url: 'grpc://a:1', headers: {grpc-x: z}}"), []string{"target.headers[grpc-x]", "cannot be sent over gRPC"}},
+		{"gRPC header value", rule("target: {url: 'grpc://a:1', headers: {x: ü}}"), []string{"target.headers[x]", "beyond ASCII"}},
+		{"gRPC secret", rule("target: {url: 'grpc://a:1', secrets: [geheimgeheimgeheim]}"), []string{"target.secrets: sign HTTP requests only"}},
+		{"short secret", rule("target: {url: 'http://a/', secrets: [geheim]}"), []string{"target.secrets[0]: stands for a key of 6 bytes", "openssl rand"}},
+		{"secret that is no base64", rule("target: {url: 'http://a/', secrets: ['whsec_geheim!']}"), []string{"target.secrets[0]: is not base64"}},
+		{"secret that is no list", rule("target: {url: 'http://a/', secrets: geheim}"), []string{"target.secrets: is text, but it must be a list"}},
+		{"webhook header", rule("target: {url: 'http://a/', headers: {Webhook-Id: z}}"), []string{"target.headers[Webhook-Id]", "set secrets"}},
+		{"lanes", rule("target: {url: 'http://a/', lanes: 257}"), []string{"target.lanes: 257 is out of range", "1 to 256"}},
+		{"batch size", rule("target: {url: 'http://a/', batch_size: -1}"), []string{"target.batch_size: -1 is out of range", "1 to 1000"}},
+		{"linger", rule("target: {url: 'http://a/', linger: 11s}"), []string{"target.linger: 11s is out of range", "0s to 10s"}},
+		{"TLS without TLS", rule("target: {url: 'http://a/', tls: {server_name: x}}"), []string{"target.tls: is set, but", "is not encrypted"}},
+		{"trust nobody and anybody", rule("target: {url: 'https://a/', tls: {insecure_skip_verify: true, server_name: x}}"), []string{"tls.insecure_skip_verify: true trusts anybody"}},
+		{"certificate without key", rule("target: {url: 'https://a/', tls: {cert_file: x}}"), []string{"tls.key_file: is missing"}},
+		{"key without certificate", rule("target: {url: 'https://a/', tls: {key_file: x}}"), []string{"tls.cert_file: is missing"}},
+		{"no such file", rule("target: {url: 'https://a/', tls: {ca_file: /no/such/file}}"), []string{"tls.ca_file: there is no file /no/such/file"}},
+		{"no certificate in the file", rule("target: {url: 'https://a/', tls: {ca_file: load_test.go}}"), []string{"tls.ca_file: load_test.go holds no certificate", "BEGIN CERTIFICATE"}},
+		{"no pair", rule("target: {url: 'https://a/', tls: {cert_file: load_test.go, key_file: load_test.go}}"), []string{"tls.cert_file: load_test.go and load_test.go are no pair"}},
 		{"header name", rule("target: {url: 'http://a/', headers: {'X Y': z}}"), []string{"apps[0].rules[0].target.headers[X Y]"}},
 		{"header value", rule(`target: {url: 'http://a/', headers: {X: "a\nb"}}`), []string{"headers[X]", "line break"}},
 
@@ -387,12 +421,12 @@ func TestSummaryKeepsSecrets(t *testing.T) {
 apps:
 - id: demo
   keys: [{key: 'demo.root:geheim'}]
-  rules: [{id: r, source: channel.state, target: {url: 'http://me:geheim@h/e', headers: {Authorization: geheim}}}]
+  rules: [{id: r, source: channel.state, target: {url: 'http://me:geheim@h/e', headers: {Authorization: geheim}, secrets: [geheimgeheimgeheim]}}]
 `).Summary()
 	if strings.Contains(text, "geheim") {
 		t.Errorf("the summary gives a secret away:\n%s", text)
 	}
-	for _, part := range []string{"node.listen ", "(default)", "key demo.root:***", "channel.state of all channels"} {
+	for _, part := range []string{"node.listen ", "(default)", "key demo.root:***", "channel.state of all channels", "8 lanes, batches of 100, linger 5ms, signed"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%q is missing in:\n%s", part, text)
 		}

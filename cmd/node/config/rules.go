@@ -2,10 +2,7 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -34,50 +31,4 @@ func (c checker) rules(at string, app *App) {
 		}
 		c.target(at+".target", &rule.Target)
 	}
-}
-
-func (c checker) target(at string, t *Target) {
-	c.url(at+".url", t.URL)
-	if t.Format != "" {
-		c.oneOf(at+".format", t.Format, "innkeeper", "centrifugo")
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
-		key := fmt.Sprintf("%s.headers[%s]", at, name)
-		if !headerForm.MatchString(name) {
-			c.bad(key, "%q is not the name of a header; it must be letters, digits and dashes", name)
-		}
-		if strings.ContainsFunc(t.Headers[name], isControl) {
-			c.bad(key, "holds a line break or another control character, which a header cannot carry")
-		}
-	}
-	if t.Timeout < 0 || t.Timeout >= leaseTTL {
-		c.bad(at+".timeout", "%v is out of range; it must be more than 0s and less than %v, so that a replaced leader's request ends before its successor's begins", t.Timeout, leaseTTL)
-	}
-}
-
-var headerForm = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-
-func (c checker) url(at, text string) {
-	if text == "" {
-		c.bad(at, "is missing; it must be an http or https address, such as http://127.0.0.1:9000/events")
-		return
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		c.bad(at, "%q is not a URL; it must look like http://127.0.0.1:9000/events", text)
-	case u.Scheme != "http" && u.Scheme != "https":
-		c.bad(at, "%q has the scheme %q; it must be http or https", u.Redacted(), u.Scheme)
-	case u.Hostname() == "":
-		c.bad(at, "%q names no host; it must look like http://127.0.0.1:9000/events", u.Redacted())
-	}
-}
-
-// redactURL hides a password in a URL.
-func redactURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return text
-	}
-	return u.Redacted()
 }

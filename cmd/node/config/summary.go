@@ -58,6 +58,27 @@ func (a *App) summary(b *strings.Builder) {
 		if r.Channels != "" {
 			channels = "channels " + r.Channels
 		}
-		fmt.Fprintf(b, "  rule %s  %s of %s → %s (%s, timeout %v)\n", r.ID, r.Source, channels, redactURL(r.Target.URL), r.Target.Format, r.Target.Timeout)
+		fmt.Fprintf(b, "  rule %s  %s of %s → %s (%s)\n", r.ID, r.Source, channels, redactURL(r.Target.URL), r.Target.summary())
 	}
+}
+
+// summary is how requests to the target look.
+func (t *Target) summary() string {
+	parts := []string{t.Format, fmt.Sprintf("timeout %v", t.Timeout), fmt.Sprintf("%d lanes", t.Lanes), fmt.Sprintf("batches of %d", t.BatchSize)}
+	if t.Linger != nil {
+		parts = append(parts, fmt.Sprintf("linger %v", *t.Linger))
+	}
+	switch n := len(t.Secrets); {
+	case n == 1:
+		parts = append(parts, "signed")
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("signed with %d secrets", n))
+	}
+	if t.TLS.CertFile != "" {
+		parts = append(parts, "certificate "+t.TLS.CertFile)
+	}
+	if t.TLS.InsecureSkipVerify {
+		parts = append(parts, "TRUSTS ANYBODY")
+	}
+	return strings.Join(parts, ", ")
 }
