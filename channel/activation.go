@@ -39,8 +39,10 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	host := a.tenure.partition.host
 	scratch := host.scratch.Get().(*[]Effect)
 	effects, next := a.step(host.moment(), batch, woken, *scratch)
-	if !a.tenure.over.Load() {
+	if t := a.tenure; !t.over.Load() {
 		a.perform(effects)
+	} else {
+		t.partition.refuseAll(unserved{t.epoch, batch})
 	}
 	clear(effects)
 	*scratch = effects[:0]

@@ -22,6 +22,7 @@ type fakeLog struct {
 	t       testing.TB
 	latency time.Duration
 	onApply func(t Transition) // called with mu held when a transition is committed
+	onRead  func()             // called when the occupied set has been read
 
 	mu     sync.Mutex
 	epochs map[uint32]uint64
@@ -55,6 +56,9 @@ func (l *fakeLog) oblige(part uint32, app, name string) {
 }
 
 func (l *fakeLog) Occupied(part uint32, yield func(Held) bool) {
+	if l.onRead != nil {
+		defer l.onRead()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held[part] {
@@ -118,9 +122,17 @@ func (l *fakeLog) said() string {
 	return s
 }
 
-type fakeLease struct{ lost atomic.Bool }
+type fakeLease struct {
+	lost   atomic.Bool
+	onHeld atomic.Pointer[func()] // called once
+}
 
-func (l *fakeLease) Held() bool { return !l.lost.Load() }
+func (l *fakeLease) Held() bool {
+	if f := l.onHeld.Swap(nil); f != nil {
+		(*f)()
+	}
+	return !l.lost.Load()
+}
 
 // inbox keeps what the gateways were sent.
 type inbox struct {

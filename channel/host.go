@@ -40,7 +40,7 @@ type Host struct {
 	mu       sync.Mutex // the lock below partition.mu
 	profiles map[Settings]*Profile
 	apps     map[string]string
-	floor    position // greatest serial of any channel that was closed here
+	floor    Stamp // greatest serial of any channel that was closed here
 }
 
 // roster is who the gateways are. It is immutable.
@@ -256,7 +256,7 @@ func (h *Host) newState(app, name string) State {
 	return NewState(kept, strings.Clone(name), profile, h.floor)
 }
 
-func (h *Host) raiseFloor(p position) {
+func (h *Host) raiseFloor(p Stamp) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.floor.less(p) {

@@ -131,6 +131,41 @@ func TestBarrierOfAPartition(t *testing.T) {
 			t.Fatalf("%d confirmations, want 2", len(frames))
 		}
 	})
+	bubble(t, "a member that comes while it opens", func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.SetMembers([]GatewayID{boot1})
+		h.log.onRead = func() {
+			h.log.onRead = nil
+			h.SetMembers([]GatewayID{boot1, boot2})
+		}
+		h.acquire()
+		h.snapshot(boot1)
+		synctest.Wait()
+		if h.Stats().Serving != 0 {
+			t.Fatal("opened with a member set of before")
+		}
+		h.snapshot(boot2)
+		synctest.Wait()
+		if h.Stats().Serving != 1 {
+			t.Fatal("not opened")
+		}
+	})
+	bubble(t, "no sum over some of the gateways is told", func(t *testing.T) {
+		h := newHouse(t, func(c *HostConfig) { c.Workers = 1 })
+		h.SetMembers([]GatewayID{boot1, boot2})
+		h.acquire()
+		for _, id := range []GatewayID{boot1, boot2} {
+			r := h.reg(id, "room", 0, true)
+			r.Counts[Connections] = 1
+			h.snapshot(id, r)
+		}
+		synctest.Wait()
+		for _, id := range []GatewayID{boot1, boot2} {
+			if m := one[*Registered](h, id); m.Counts[Connections] != 2 {
+				t.Fatalf("%+v", m)
+			}
+		}
+	})
 	bubble(t, "an outdated snapshot", func(t *testing.T) {
 		h := newHouse(t, nil)
 		h.SetMembers([]GatewayID{boot1})
@@ -380,6 +415,22 @@ func TestReleaseEndsEverything(t *testing.T) {
 		h.snapshot(boot1)
 		time.Sleep(time.Minute)
 		h.said("occupied room; vacated room; ")
+	})
+}
+
+func TestABatchUnderWayIsRefusedAfterRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil).serve(boot1)
+		release := func() { h.Release(0, h.log.next(0)) }
+		h.lease.onHeld.Store(&release) // the channel asks for the lease when it begins its batch
+		h.publish(boot1, "room", 1)
+		time.Sleep(time.Minute)
+		if m := one[*Published](h, boot1); m.Refusal != NotOwner {
+			t.Fatalf("%+v", m)
+		}
+		if s := h.Stats(); s.Open != 0 {
+			t.Fatalf("%+v", s)
+		}
 	})
 }
 

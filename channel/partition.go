@@ -169,7 +169,7 @@ func (p *partition) close() {
 	p.mu.Unlock()
 }
 
-// unserved is what a tenure leaves behind: messages no actor will see.
+// unserved is what a tenure leaves behind: messages whose effects nobody will see.
 type unserved struct {
 	epoch  uint64
 	inputs []Input

@@ -7,11 +7,11 @@ import (
 )
 
 func TestSerialForm(t *testing.T) {
-	p := position{ms: 1_726_585_978_590, n: 1}
+	p := Stamp{ms: 1_726_585_978_590, n: 1}
 	if got := p.serial("abc"); got != "01726585978590-001@abc" {
 		t.Fatal(got)
 	}
-	for text, want := range map[string]position{
+	for text, want := range map[string]Stamp{
 		"01726585978590-001@abc":     p,
 		"01726585978590-001@abc:002": p,
 		"01726585978590-001":         p,
@@ -30,8 +30,8 @@ func TestSerialForm(t *testing.T) {
 }
 
 func TestSerialsSortAsTheirPositions(t *testing.T) {
-	draw := func(t *rapid.T, label string) position {
-		return position{ms: rapid.Int64Range(0, msMax).Draw(t, label+" ms"), n: uint16(rapid.IntRange(0, countMax).Draw(t, label+" n"))}
+	draw := func(t *rapid.T, label string) Stamp {
+		return Stamp{ms: rapid.Int64Range(0, msMax).Draw(t, label+" ms"), n: uint16(rapid.IntRange(0, countMax).Draw(t, label+" n"))}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		p, q := draw(t, "p"), draw(t, "q")

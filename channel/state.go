@@ -84,16 +84,16 @@ type State struct {
 	rollAt   time.Duration // when changed counts are told at the latest; 0: none to tell
 	retryAt  time.Duration // when to look for a lease again; 0: not needed
 
-	last    position // greatest serial given or seen
-	owed    int32    // vectors with confirm
-	watched int32    // vectors with watch
+	last    Stamp // greatest serial given or seen
+	owed    int32 // vectors with confirm
+	watched int32 // vectors with watch
 	phase   phase
 	open    bool
 	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
 }
 
 // NewState makes a channel that is closed and vacant. Its serials go on above floor.
-func NewState(app, name string, profile *Profile, floor position) State {
+func NewState(app, name string, profile *Profile, floor Stamp) State {
 	return State{profile: profile, app: app, name: name, last: floor}
 }
 
@@ -267,9 +267,9 @@ func (s *State) confirm(now Moment, effects []Effect) []Effect {
 }
 
 // point is where a new attachment begins: below all messages to come.
-func (s *State) point(now Moment) position {
-	if first := (position{ms: now.UnixMs}); s.last == (position{}) {
-		s.last = first
+func (s *State) point(now Moment) Stamp {
+	if s.last == (Stamp{}) {
+		s.last.ms = now.UnixMs
 	}
 	return s.last
 }

@@ -180,7 +180,7 @@ func (o *oracle) move(won bool, grace time.Duration) {
 		o.transits = append(o.transits, o.pending)
 	}
 	o.pending = 0
-	o.s = NewState("app", "room", o.profile, position{})
+	o.s = NewState("app", "room", o.profile, Stamp{})
 	o.s.Restore(o.now, o.committed, grace)
 	if !o.isHeld() {
 		o.emptyAt = o.now.Since // the delay begins anew
@@ -264,7 +264,7 @@ func TestRandomLives(t *testing.T) {
 			OccupancyInterval: time.Duration(rapid.IntRange(0, 2).Draw(t, "interval")) * time.Second,
 		}}
 		o := &oracle{
-			T: t, profile: profile, s: NewState("app", "room", profile, position{}),
+			T: t, profile: profile, s: NewState("app", "room", profile, Stamp{}),
 			now: Moment{Since: 1, UnixMs: 1_700_000_000_000, Leased: true},
 		}
 		gateway := rapid.Map(rapid.IntRange(1, 3), func(i int) Gateway { return Gateway(i) })

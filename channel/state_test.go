@@ -25,7 +25,7 @@ var standSettings = Settings{VacateDelay: 5 * time.Second, IdleClose: 60 * time.
 func newStand(t *testing.T, settings Settings) *stand {
 	return &stand{
 		t:   t,
-		s:   NewState("app", "room", &Profile{Settings: settings, Series: "x"}, position{}),
+		s:   NewState("app", "room", &Profile{Settings: settings, Series: "x"}, Stamp{}),
 		now: Moment{Since: time.Second, UnixMs: 1_700_000_000_000, Leased: true},
 	}
 }
