@@ -49,7 +49,7 @@
 // # Epochs, leases, members
 //
 // All that leaves a tenure carries its epoch: the log refuses proposals and gateways drop frames of another. Without a
-// lease nothing is confirmed, accepted or proposed; what waits is looked at again every 200 ms. Vectors count only for
+// lease nothing is confirmed, accepted or proposed; what waits is looked at again every 500 ms. Vectors count only for
 // committed live boots. What others say is kept (a Snapshot and the registers after it) until they are members.
 //
 // # Full, gone, closed

@@ -62,7 +62,7 @@ const (
 )
 
 // leaseRetry is how soon what stood still for want of a lease is tried again.
-const leaseRetry = 200 * time.Millisecond
+const leaseRetry = 500 * time.Millisecond
 
 // Profile is what many channels share: their settings and the host's series of serials.
 type Profile struct {
