@@ -314,6 +314,9 @@ func TestRealDisk(t *testing.T) {
 
 	disk, err = OpenDir(dir)
 	must(t, err)
+	if got := disk.ClusterID(); got != "bench-cluster" {
+		t.Errorf("cluster id on the disk is %q", got)
+	}
 	s = openOne(t, disk, testPartitions)
 	_, _, after, err := s.Events(0, 1<<30)
 	must(t, err)
@@ -330,7 +333,7 @@ func TestRealDisk(t *testing.T) {
 	must(t, disk.Close())
 }
 
-// TestLogBehindSnapshotIsAnError loses the entries after a snapshot: raft would panic.
+// TestLostEntriesAreAnError loses the first entries, with no snapshot that covers them: raft would panic.
 func TestLostEntriesAreAnError(t *testing.T) {
 	dir := t.TempDir()
 	disk, err := OpenDir(dir)
