@@ -385,6 +385,27 @@ func TestGoneNeedsRefusalBothWaysAndTime(t *testing.T) {
 	})
 }
 
+// A peer that refuses but whose own connection to here stands is alive.
+func TestWhoStillTalksIsNotGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		defer p.close()
+		a, b := p.open("n1", "b1", "c", nil), p.open("n2", "b1", "c", nil)
+		sa, _ := p.meet("n1", "n2")
+		b.mux.ln.Close()
+		a.peer("n2").mu.Lock()
+		a.peer("n2").out.fail(errLinkReset)
+		a.peer("n2").mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if n := a.refusing([]Peer{{"n2", "b1"}}); n != 1 || a.sessionOf("n2") != 0 {
+			t.Errorf("%d refuse, sessions %d → %d", n, sa, a.sessionOf("n2"))
+		}
+		if got := a.gone(300 * time.Millisecond); len(got) > 0 {
+			t.Errorf("gone: %v", got)
+		}
+	})
+}
+
 func TestRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
@@ -468,7 +489,7 @@ func TestMuxTellsServicesApart(t *testing.T) {
 		defer p.close()
 		a := p.open("n1", "b1", "c", nil)
 		host := p.net.host("10.0.0.9")
-		conn, err := dialService(t.Context(), host, "10.0.0.1:7901", serviceRaft)
+		conn, err := dialService(t.Context(), host, "10.0.0.1:7901", serviceRaft, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

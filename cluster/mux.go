@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ type mux struct {
 func newMux(ln net.Listener, handshake time.Duration, link func(net.Conn), count *counters) *mux {
 	m := &mux{
 		ln: ln, handshake: handshake, link: link, count: count,
-		raft:    &raftListener{addr: ln.Addr(), conns: make(chan net.Conn, 16), done: make(chan struct{})},
+		raft:    &raftListener{addr: ln.Addr(), conns: make(chan raftConn, 16), done: make(chan struct{})},
 		slots:   make(chan struct{}, handshakesMax),
 		pending: map[net.Conn]bool{},
 	}
@@ -62,7 +63,7 @@ func (m *mux) accept() {
 	}
 }
 
-// serve reads the first byte and hands the connection on.
+// serve reads the first byte, of a Raft connection also whose it is, and hands the connection on.
 func (m *mux) serve(conn net.Conn) {
 	if !m.track(conn) {
 		conn.Close()
@@ -71,7 +72,11 @@ func (m *mux) serve(conn net.Conn) {
 	}
 	conn.SetReadDeadline(time.Now().Add(m.handshake))
 	var first [1]byte
+	var cluster string
 	_, err := conn.Read(first[:])
+	if err == nil && first[0] == serviceRaft {
+		cluster, err = readKin(conn)
+	}
 	conn.SetReadDeadline(time.Time{})
 	ours := m.untrack(conn)
 	<-m.slots
@@ -81,7 +86,7 @@ func (m *mux) serve(conn net.Conn) {
 	case err == nil && first[0] == serviceLink:
 		m.link(conn)
 	case err == nil && first[0] == serviceRaft:
-		m.raft.push(conn)
+		m.raft.push(raftConn{conn, cluster})
 	default:
 		m.count.badFirstBytes.Add(1)
 		conn.Close()
@@ -119,16 +124,22 @@ func (m *mux) close() {
 
 func (m *mux) wait() { m.wg.Wait() }
 
-// raftListener is the cluster listener as Raft sees it.
+// raftConn is a connection from a node's Raft.
+type raftConn struct {
+	net.Conn
+	cluster string // that the node belongs to, as it says; "" for none
+}
+
+// raftListener is where Raft connections arrive.
 type raftListener struct {
 	addr  net.Addr
-	conns chan net.Conn
+	conns chan raftConn
 	once  sync.Once
 	done  chan struct{}
 }
 
 // push hands a connection to Accept. When Raft is that far behind, the connection is closed: its peer dials again.
-func (l *raftListener) push(conn net.Conn) {
+func (l *raftListener) push(conn raftConn) {
 	select {
 	case l.conns <- conn:
 	default:
@@ -173,15 +184,55 @@ func (l *raftListener) Close() error {
 func (l *raftListener) Addr() net.Addr { return l.addr }
 
 // RaftListener gives the Raft connections of the cluster listener. They arrive from New on. Closing it closes nothing else.
-func (c *Cluster) RaftListener() net.Listener { return c.mux.raft }
+func (c *Cluster) RaftListener() net.Listener { return &kinListener{raftListener: c.mux.raft, c: c} }
 
-// DialRaft connects to the Raft side of another node's cluster address.
+// kinListener is the cluster listener as Raft sees it: with connections from its own cluster only.
+type kinListener struct {
+	*raftListener
+	c    *Cluster
+	warn sync.Once // strangers keep asking
+}
+
+// Accept waits for the next Raft connection from this cluster, or from a node that belongs to none yet.
+func (l *kinListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.raftListener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		theirs, mine := conn.(raftConn).cluster, l.c.clusterID()
+		if theirs == "" || mine == "" || theirs == mine {
+			return conn, nil
+		}
+		conn.Close()
+		l.c.count.linksRefused.Add(1)
+		l.warn.Do(func() {
+			l.c.log.Warn("refused Raft of another cluster, which seems to have had a member at this address; remove that member there",
+				"from", conn.RemoteAddr(), "cluster", theirs, "here", mine)
+		})
+	}
+}
+
+// DialRaft connects to the Raft side of another node's cluster address. It says whose this node is: another cluster may
+// live at an address that was a member's once, and Raft itself would take any leader's word and give up its log for it.
 func (c *Cluster) DialRaft(ctx context.Context, addr string) (net.Conn, error) {
-	return dialService(ctx, c.cfg.Net, addr, serviceRaft)
+	id := c.clusterID()
+	return dialService(ctx, c.cfg.Net, addr, append([]byte{serviceRaft, byte(len(id))}, id...)...)
+}
+
+// readKin reads what DialRaft says behind the first byte.
+func readKin(r io.Reader) (cluster string, err error) {
+	var n [1]byte
+	if _, err := io.ReadFull(r, n[:]); err != nil {
+		return "", err
+	}
+	b := make([]byte, n[0])
+	_, err = io.ReadFull(r, b)
+	return string(b), err
 }
 
 // dialService connects and says what for.
-func dialService(ctx context.Context, n Net, addr string, service byte) (net.Conn, error) {
+func dialService(ctx context.Context, n Net, addr string, preamble ...byte) (net.Conn, error) {
 	conn, err := n.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -190,7 +241,7 @@ func dialService(ctx context.Context, n Net, addr string, service byte) (net.Con
 		conn.SetWriteDeadline(deadline)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now()) })
-	_, err = conn.Write([]byte{service})
+	_, err = conn.Write(preamble)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
