@@ -36,7 +36,8 @@ type Cluster struct {
 	count    counters
 	lease    lease
 	id       atomic.Pointer[string] // of the cluster; nil while unknown
-	admitted atomic.Int64           // boottime at which this boot was seen to be committed alive, 0 before
+	admitted atomic.Int64           // boottime since which this boot is known to be a member, 0 before
+	seen     atomic.Bool            // the view has shown this boot as a member
 	dead     atomic.Bool            // this boot is committed dead or replaced
 	leaving  atomic.Bool            // Stop has begun
 	promise  promise
@@ -267,12 +268,14 @@ func (c *Cluster) learn(view *View) {
 	switch {
 	case !ok:
 	case m.Boot != c.me.Boot:
-		if c.admitted.Load() != 0 {
+		// Until the view has shown this boot, it may be one from before, even if the leader has granted a lease.
+		if c.seen.Load() {
 			c.condemn("another boot of this node is a member now")
 		}
 	case m.State == Dead:
 		c.condemn("the cluster gave it up")
 	default:
+		c.seen.Store(true)
 		c.admitted.CompareAndSwap(0, max(1, int64(c.cfg.Boottime())))
 	}
 }

@@ -496,3 +496,154 @@ func TestCopiedDataDirStaysOutside(t *testing.T) {
 		}
 	})
 }
+
+// However long the answer takes, the lease counts from before the ask.
+func TestLeaseCountsFromTheAsk(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		w.nodes[w.raft.leaderID()].logs.set(func(l *fakeLog) { l.slow = 1500 * time.Millisecond })
+		n := w.nodes[w.others(w.raft.leaderID())[0]]
+		time.Sleep(4 * time.Second) // what was granted before is over
+		for range 500 {
+			time.Sleep(10 * time.Millisecond)
+			if left := n.lease.left(n.boottime()); left > 2500*time.Millisecond {
+				t.Fatalf("%v left, although each answer took 1.5 s of 4", left)
+			}
+		}
+		if !w.serving("n1", "n2", "n3") {
+			t.Error("slow answers must be good enough\n" + w.dump())
+		}
+	})
+}
+
+// A deposed leader that does not know it yet cannot keep its side of a cut alive.
+func TestDeposedLeaderGrantsNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(5)
+		old := w.raft.leaderID()
+		friend := w.others(old)[0]
+		w.nodes[old].logs.set(func(l *fakeLog) { l.stubborn = true })
+		w.net.set(func() {
+			for _, a := range []string{old, friend} {
+				for _, b := range w.others(old)[1:] {
+					w.net.cuts[[2]string{ipOf(a), ipOf(b)}], w.net.cuts[[2]string{ipOf(b), ipOf(a)}] = true, true
+				}
+			}
+		})
+		w.await(8*time.Second, "the majority serves all", func() bool { return w.serving(w.others(old)[1:]...) })
+		if w.nodes[old].LeaseHeld() || w.nodes[friend].LeaseHeld() {
+			t.Error("the minority still acts")
+		}
+	})
+}
+
+// What a dead process left in a buffer arrives after its successor was made a member. It changes nothing.
+func TestLateMessageOfADeadBootChangesNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		leader := w.raft.leaderID()
+		victim := w.others(leader)[0]
+		old := w.nodes[victim]
+		late := appendRenewal(nil, renewal{member: old.member(), version: w.raft.committed().Version})
+		old.kill()
+		n := w.start(victim, 3)
+		w.await(5*time.Second, "all serve", func() bool { return w.serving("n1", "n2", "n3") })
+		b, err := w.nodes[leader].desk.serveRenewal(t.Context(), old.me, late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := decodeAnswer(b); err != nil || a.verdict != verdictChallenge || a.boot != n.me.Boot {
+			t.Errorf("answered %+v, %v", a, err)
+		}
+		time.Sleep(5 * time.Second)
+		if boot, _ := w.memberBoot(victim); boot != n.me.Boot || n.rec.declaredDead() {
+			t.Errorf("%s is a member, %s was", boot, n.me.Boot)
+		}
+		if _, err := w.nodes[leader].desk.serveRenewal(t.Context(), w.nodes[leader].me, late); err == nil {
+			t.Error("one boot asks for another")
+		}
+	})
+}
+
+// While a death is being committed, the suspect gets no lease any more.
+func TestNoLeaseWhileDeathIsUnderWay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		leader := w.nodes[w.raft.leaderID()]
+		v := w.nodes[w.others(leader.me.Node)[0]]
+		w.net.isolate(v.host.ip, true)
+		w.await(5*time.Second, "the lease runs out", func() bool { return !v.LeaseHeld() })
+		leader.logs.set(func(l *fakeLog) { l.slower = 2 * time.Second })
+		time.Sleep(leader.cfg.LeaseMargin + 2*deskTick)
+		w.net.isolate(v.host.ip, false)
+		w.await(5*time.Second, "it finds itself dead", v.rec.declaredDead) // and see world.judge
+	})
+}
+
+// A boot whose view lags behind the leader's still sees its predecessor there. That is not its own end.
+func TestNewBootWithAnOldViewLivesOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		victim := w.others(w.raft.leaderID())[0]
+		w.nodes[victim].kill()
+		w.lag = true
+		n := w.start(victim, 3)
+		w.await(3*time.Second, "it gets its lease", n.LeaseHeld)
+		time.Sleep(3 * time.Second)
+		if n.rec.declaredDead() || !n.LeaseHeld() || len(n.rec.owns()) > 0 {
+			t.Errorf("dead %v, lease %v, owns %v", n.rec.declaredDead(), n.LeaseHeld(), n.rec.owns())
+		}
+		n.logs.set(func(l *fakeLog) { l.lag = false })
+		w.await(time.Second, "all serve", func() bool { return w.serving("n1", "n2", "n3") })
+	})
+}
+
+// A boot becomes a member only when it has the log: others would wait for what it cannot know yet.
+func TestMembersHaveTheLog(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start("n1", 1)
+		w.await(5*time.Second, "n1 serves", func() bool { return w.serving("n1") })
+		w.lag = true
+		n2 := w.start("n2", 0)
+		w.lag = false
+		time.Sleep(5 * time.Second)
+		if m := w.raft.committed().Members; len(m) != 1 {
+			t.Errorf("members: %+v", m)
+		}
+		n2.logs.set(func(l *fakeLog) { l.lag = false })
+		w.await(2*time.Second, "both serve", func() bool { return w.serving("n1", "n2") })
+
+		// A new boot that is slow to catch up does not keep its predecessor's partitions from being served.
+		n2.kill()
+		w.disks["n2"].applied = 0
+		w.lag = true
+		n2 = w.start("n2", 0)
+		w.lag = false
+		w.await(3*time.Second, "n1 serves all", func() bool { return w.serving("n1") })
+		n2.logs.set(func(l *fakeLog) { l.lag = false })
+		w.await(3*time.Second, "both serve again", func() bool { return w.serving("n1", "n2") })
+	})
+}
+
+// A node that comes back at another address is found there, by the log as well.
+func TestNodeComesBackElsewhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		victim := w.others(w.raft.leaderID())[0]
+		w.nodes[victim].kill()
+		w.tweak = func(c *Config) { c.NodeID = victim }
+		disk := w.disks[victim]
+		delete(w.nodes, victim)
+		w.disks["n8"] = disk
+		n := w.startAs(victim, "n8", 3)
+		w.await(10*time.Second, "all serve", func() bool { return w.serving("n1", "n2", "n3") })
+		w.await(5*time.Second, "the log knows the address", func() bool {
+			w.raft.mu.Lock()
+			defer w.raft.mu.Unlock()
+			return slices.ContainsFunc(w.raft.servers, func(s Server) bool { return s.ID == victim && s.Addr == n.cfg.ClusterAdvertise && s.Voter })
+		})
+		if m, _ := w.raft.committed().Member(victim); m.Cluster != "10.0.0.8:7901" {
+			t.Errorf("member at %s", m.Cluster)
+		}
+	})
+}

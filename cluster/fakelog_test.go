@@ -76,6 +76,10 @@ type fakeLog struct {
 	changed chan struct{}
 	led     chan struct{}
 	lag     bool // what others commit does not reach this node
+
+	stubborn bool          // goes on thinking that it leads, whatever happens
+	slow     time.Duration // what a proof takes, and a commit
+	slower   time.Duration // what a commit takes besides
 }
 
 type fakeDisk struct {
@@ -176,6 +180,7 @@ func (f *fakeRaft) beat() {
 			l.term, l.contact, l.disk.state = f.term, now, true
 			f.setLeader(l, r.id)
 			f.apply(l)
+		case l.leads && l.stubborn:
 		case l.leads && now.Sub(l.contact) > fakeStepDown, !l.leads && now.Sub(l.contact) > fakeElection:
 			if l.leads {
 				l.leads = false
@@ -248,7 +253,10 @@ func (l *fakeLog) Servers() []Server {
 
 // lead does f if l can lead now; otherwise it fails after a while, as a proposal does that nobody answers.
 func (l *fakeLog) lead(ctx context.Context, f func() error) error {
-	time.Sleep(time.Millisecond)
+	l.raft.mu.Lock()
+	slow := l.slow
+	l.raft.mu.Unlock()
+	time.Sleep(time.Millisecond + slow)
 	l.raft.mu.Lock()
 	if l.leads && l.term == l.raft.term && l.raft.quorum(l) {
 		defer l.raft.mu.Unlock()
@@ -268,6 +276,9 @@ func (l *fakeLog) Verify(ctx context.Context) error {
 }
 
 func (l *fakeLog) Commit(ctx context.Context, c MembershipChange) error {
+	var slower time.Duration
+	l.set(func(l *fakeLog) { slower = l.slower })
+	time.Sleep(slower)
 	return l.lead(ctx, func() error {
 		f := l.raft
 		l.lag = false // what it leads to commit it must apply, and all before
@@ -339,6 +350,13 @@ func (l *fakeLog) Transfer(ctx context.Context) error {
 		}
 		return errors.New("fake: nobody to lead")
 	})
+}
+
+// set changes a node's log under the lock.
+func (l *fakeLog) set(f func(l *fakeLog)) {
+	l.raft.mu.Lock()
+	defer l.raft.mu.Unlock()
+	f(l)
 }
 
 // committed is the newest view.

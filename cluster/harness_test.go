@@ -22,6 +22,7 @@ type world struct {
 	disks map[string]*fakeDisk
 	nodes map[string]*testNode
 	tweak func(*Config)
+	lag   bool // the next node's log does not catch up
 
 	mu  sync.Mutex
 	all map[Peer]*testNode // every boot there ever was
@@ -89,14 +90,18 @@ const gossipEnds = 20 * time.Second
 func ipOf(id string) string { return "10.0.0." + id[1:] }
 
 // start boots a node; its number is its address. It joins n1 and n2.
-func (w *world) start(id string, expect int) *testNode {
+func (w *world) start(id string, expect int) *testNode { return w.startAs(id, id, expect) }
+
+// startAs boots a node at the address of another.
+func (w *world) startAs(id, at string, expect int) *testNode {
 	w.t.Helper()
 	w.boots++
-	host := w.net.host(ipOf(id))
+	host := w.net.host(ipOf(at))
 	if w.disks[id] == nil {
 		w.disks[id] = &fakeDisk{}
 	}
 	n := &testNode{w: w, host: host, logs: w.raft.open(id, host.ip, w.disks[id]), rec: newRecorder()}
+	n.logs.set(func(l *fakeLog) { l.lag = w.lag })
 	listen := func(port string) string { return host.ip + ":" + port }
 	cl, _ := host.Listen(listen("7901"))
 	gl, _ := host.Listen(listen("7911"))
