@@ -10,27 +10,31 @@ import (
 //
 //	records   records one after the other
 //	init      the init command of a bootstrapped cluster, as it will stand in the log
+//	newest    nothing more
 //
 // An answer is a status byte and
 //
 //	answered    uvarint count, then outcome and uvarint n per record (count 0 for init)
 //	not leader  the leader's node id, "" when unknown
 //	unknown     a text: what was asked may or may not take place
+//	newest      uvarint seq of an event that is no older than any committed before the question
 const (
 	forwardRecords byte = 1
 	forwardInit    byte = 2
+	forwardNewest  byte = 3
 	forwardVersion      = 1
 
 	statusAnswered  byte = 1
 	statusNotLeader byte = 2
 	statusUnknown   byte = 3
+	statusNewest    byte = 4
 )
 
 func splitForward(b []byte) (kind byte, body []byte, err error) {
 	if len(b) < 2 {
 		return 0, nil, errShort
 	}
-	if b[1] != forwardVersion || b[0] != forwardRecords && b[0] != forwardInit {
+	if b[1] != forwardVersion || b[0] < forwardRecords || b[0] > forwardNewest {
 		return 0, nil, fmt.Errorf("unknown kind %d version %d", b[0], b[1])
 	}
 	return b[0], b[2:], nil
@@ -81,4 +85,25 @@ func decodeAnswer(b []byte) ([]verdict, error) {
 	default:
 		return nil, fmt.Errorf("%w: leader's answer has status %d", ErrUnknownOutcome, status)
 	}
+}
+
+func appendNewest(dst []byte, seq uint64) []byte {
+	return binary.AppendUvarint(append(dst, statusNewest), seq)
+}
+
+// decodeNewest returns the seq, or the refusal as decodeAnswer does.
+func decodeNewest(b []byte) (uint64, error) {
+	if len(b) > 0 && b[0] == statusNewest {
+		d := decoder{rest: b[1:]}
+		seq := d.uvarint()
+		if err := d.end(); err != nil {
+			return 0, fmt.Errorf("%w: leader's answer: %w", ErrUnknownOutcome, err)
+		}
+		return seq, nil
+	}
+	_, err := decodeAnswer(b)
+	if err == nil {
+		err = fmt.Errorf("%w: leader's answer is to another question", ErrUnknownOutcome)
+	}
+	return 0, err
 }

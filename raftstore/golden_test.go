@@ -3,6 +3,7 @@ package raftstore
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -157,6 +158,15 @@ func TestGoldenAnswers(t *testing.T) {
 	b = golden(t, "answer-not-leader", appendRefusal(nil, &NotLeaderError{"node-b"}))
 	if _, err := decodeAnswer(b); err == nil || err.Error() != "not the leader; the leader is node-b" {
 		t.Errorf("got %v", err)
+	}
+	b = golden(t, "answer-newest", appendNewest(nil, 300))
+	if seq, err := decodeNewest(b); err != nil || seq != 300 {
+		t.Errorf("got %d, %v", seq, err)
+	}
+	for _, other := range [][]byte{nil, {statusNewest}, {statusNewest, 1, 2}, appendVerdicts(nil, nil), appendRefusal(nil, ErrClosed)} {
+		if _, err := decodeNewest(other); !errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("%x: got %v", other, err)
+		}
 	}
 	b = golden(t, "answer-unknown", appendRefusal(nil, ErrUnknownOutcome))
 	if _, err := decodeAnswer(b); err == nil {

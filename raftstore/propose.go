@@ -26,7 +26,14 @@ func (s *Store) HandleForward(ctx context.Context, payload []byte) ([]byte, erro
 	if err != nil {
 		return nil, fmt.Errorf("forwarded request: %w: %w", ErrInvalid, err)
 	}
-	if kind == forwardInit {
+	switch kind {
+	case forwardNewest:
+		seq, err := s.newestHere(ctx)
+		if err != nil {
+			return appendRefusal(nil, err), nil
+		}
+		return appendNewest(nil, seq), nil
+	case forwardInit:
 		if _, err := s.apply(ctx, body); err != nil {
 			return appendRefusal(nil, err), nil
 		}

@@ -32,6 +32,7 @@ type Store struct {
 	raft      *raft.Raft
 	proposer  proposer
 	collector collector
+	reads     reads
 	stats     counters
 
 	leaderChanged chan struct{} // cap 1, for LeaderChanged
