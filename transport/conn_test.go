@@ -79,7 +79,7 @@ func TestRefusedAtConnect(t *testing.T) {
 		"wrong secret":  {"key=demo.root:wrong", 40101},
 		"unknown app":   {"key=this.is:wrong", 40101},
 		"malformed key": {"key=nonsense", 40005},
-		"token":         {"key=&access_token=abc", 40101},
+		"token":         {"key=&access_token=abc", 40005},
 		"nothing":       {"key=", 40101},
 		"old version":   {"v=1.2", 40017},
 		"no version":    {"v=x", 40017},

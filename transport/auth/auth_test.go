@@ -50,7 +50,7 @@ func TestAuthenticate(t *testing.T) {
 		{"empty secret of an unknown key", Credentials{Key: "demo.nope:"}, "", 40005},
 		{"not a key", Credentials{Key: "nonsense"}, "", 40005},
 		{"nothing", Credentials{}, "", 40101},
-		{"token", Credentials{Token: "abc"}, "", 40101},
+		{"neither token nor JWT", Credentials{Token: "abc"}, "", 40005},
 		{"client id too long", Credentials{Key: "demo.root:secret", ClientID: strings.Repeat("x", 1025)}, "", 40012},
 		{"client id not text", Credentials{Key: "demo.root:secret", ClientID: "\xff"}, "", 40012},
 	} {
@@ -69,9 +69,6 @@ func TestAuthenticate(t *testing.T) {
 		if id.Concrete() != (c.client == "alice") {
 			t.Errorf("%s: Concrete() = %v", c.name, id.Concrete())
 		}
-	}
-	if _, err := keys.Authenticate(Credentials{Token: "abc"}); !strings.Contains(err.Message, "token") || !strings.Contains(err.Message, "not enabled") {
-		t.Errorf("a token is refused with %q", err.Message)
 	}
 }
 

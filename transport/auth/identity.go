@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"innkeeper/channel"
@@ -20,6 +21,7 @@ type Identity struct {
 	KeyName    string // appId.keyId
 	ClientID   string // a concrete client, Wildcard, or "" for an unidentified one
 	Capability Capability
+	Token      *Token // nil for an API key
 }
 
 // Credentials is what a client offered, as text.
@@ -96,15 +98,21 @@ func decodeBase64(s string) (string, bool) {
 	return string(b), err == nil
 }
 
-// Authenticate says who offers these credentials. Failures keep outside 40140–40149, because no fresh token can cure
-// them: 40101 for missing or wrong ones and for tokens, which are not enabled; 40005 for a key that cannot be read;
-// 40012 for an impossible clientId.
+// Authenticate says who offers these credentials, as of now.
+//
+// Failures that a fresh token can cure are 40141 (revoked), 40142 (expired), 40143 (unknown), 40144 (bad JWT) and 40145
+// (bad token). The others keep outside 40140–40149: 40101 for missing or wrong ones, 40005 for text that is neither key
+// nor token, 40012 for an impossible clientId, 40102 for one that the token does not allow, 40400 for a JWT of an unknown
+// key.
 func (k *Keys) Authenticate(c Credentials) (Identity, *protocol.ErrorInfo) {
+	if err := CheckClientID(c.ClientID); err != nil {
+		return Identity{}, err
+	}
 	switch {
-	case c.Key == "" && c.Token == "":
-		return Identity{}, protocol.Errorf(protocol.CodeUnauthorized, "no credentials: give an API key")
+	case c.Token != "":
+		return k.authenticateToken(c, time.Now())
 	case c.Key == "":
-		return Identity{}, protocol.Errorf(protocol.CodeUnauthorized, "token authentication is not enabled on this server: use an API key")
+		return Identity{}, protocol.Errorf(protocol.CodeUnauthorized, "no credentials: give an API key or a token")
 	}
 	app, id, secret, err := ParseKey(c.Key)
 	if err != nil {
@@ -116,25 +124,68 @@ func (k *Keys) Authenticate(c Credentials) (Identity, *protocol.ErrorInfo) {
 		return Identity{}, protocol.Errorf(protocol.CodeUnauthorized, "invalid credentials: unknown key or wrong secret")
 	}
 	client := c.ClientID
-	if err := CheckClientID(client); err != nil {
-		return Identity{}, err
-	}
 	if client == "" {
 		client = Wildcard
 	}
 	return Identity{App: key.App, KeyName: key.Name(), ClientID: client, Capability: key.Capability}, nil
 }
 
-// AuthenticateREST is Authenticate with the one difference that REST clients expect: an unknown key of a known app is
-// 40400, still with status 401.
+// authenticateToken says who holds a token. What it may do is what both the token and its key, as it is now, allow.
+func (k *Keys) authenticateToken(c Credentials, now time.Time) (Identity, *protocol.ErrorInfo) {
+	t, key, err := k.readText(c.Token, now, false)
+	if err != nil {
+		return Identity{}, err
+	}
+	if key.Revocable { // revocations are kept for that long and no longer
+		t.ExpiresMs = min(t.ExpiresMs, t.IssuedMs+RevocableTTLMax.Milliseconds())
+	}
+	if now.UnixMilli() >= t.ExpiresMs {
+		return Identity{}, protocol.NewError(protocol.CodeTokenExpired)
+	}
+	id := Identity{App: key.App, KeyName: t.KeyName, ClientID: t.ClientID, Capability: key.Capability, Token: t}
+	if !t.Whole {
+		id.Capability = t.Capability.Intersect(key.Capability)
+	}
+	if r, found := k.Revoked(&id); found && r.AppliesAtMs <= now.UnixMilli() {
+		return Identity{}, protocol.NewError(protocol.CodeTokenRevoked)
+	}
+	if err := CheckClientID(t.ClientID); err != nil {
+		return Identity{}, err
+	}
+	switch {
+	case c.ClientID == "" || c.ClientID == t.ClientID:
+	case t.ClientID == Wildcard:
+		id.ClientID = c.ClientID
+	default:
+		return Identity{}, protocol.Errorf(protocol.CodeIdentityMismatch, "clientId %.100q is not that of the token", c.ClientID)
+	}
+	return id, nil
+}
+
+// readText reads a token of either form. inner says that it was carried by another.
+func (k *Keys) readText(text string, now time.Time, inner bool) (*Token, Key, *protocol.ErrorInfo) {
+	switch {
+	case looksLikeJWT(text):
+		return k.readJWT(text, now, inner)
+	case strings.Contains(text, "."):
+		return k.readToken(text)
+	}
+	return nil, Key{}, protocol.Errorf(protocol.CodeBadCredential, "the text is neither a token nor a JWT").WithStatus(401)
+}
+
+// AuthenticateREST is Authenticate with the two differences that REST clients expect: an unknown key of a known app is
+// 40400, still with status 401, and an expired token is 40140, since some clients renew on no other code.
 func (k *Keys) AuthenticateREST(c Credentials) (Identity, *protocol.ErrorInfo) {
 	id, err := k.Authenticate(c)
-	if err == nil || err.Code != protocol.CodeUnauthorized {
-		return id, err
-	}
-	if app, key, _, bad := ParseKey(c.Key); bad == nil && k.HasApp(app) {
-		if _, known := k.Lookup(app, key); !known {
-			err = protocol.Errorf(protocol.CodeNotFound, "no key %q in this app", app+"."+key).WithStatus(401)
+	switch {
+	case err == nil:
+	case err.Code == protocol.CodeTokenExpired:
+		err = protocol.Errorf(protocol.CodeTokenError, "%s", err.Message)
+	case err.Code == protocol.CodeUnauthorized && c.Token == "":
+		if app, key, _, bad := ParseKey(c.Key); bad == nil && k.HasApp(app) {
+			if _, known := k.Lookup(app, key); !known {
+				err = protocol.Errorf(protocol.CodeNotFound, "no key %q in this app", app+"."+key).WithStatus(401)
+			}
 		}
 	}
 	return id, err

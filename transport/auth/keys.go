@@ -13,10 +13,22 @@ type Key struct {
 	App, ID    string
 	Secret     string
 	Capability Capability
+	// CapabilityText is the capability as whoever made the key wrote it; "" stands for its canonical text.
+	CapabilityText string
+	// Revocable says that tokens of this key can be revoked; they live for RevocableTTLMax at most.
+	Revocable bool
 }
 
 // Name is appId.keyId.
-func (k Key) Name() string { return k.App + "." + k.ID }
+func (k *Key) Name() string { return k.App + "." + k.ID }
+
+// Text is the capability as text.
+func (k *Key) Text() string {
+	if k.CapabilityText != "" {
+		return k.CapabilityText
+	}
+	return k.Capability.String()
+}
 
 // ParseKey takes a key's text, appId.keyId:secret, apart. The error never repeats the secret.
 func ParseKey(text string) (app, id, secret string, err error) {
@@ -36,9 +48,11 @@ func ParseKey(text string) (app, id, secret string, err error) {
 	return app, id, secret, nil
 }
 
-// Keys is the set of keys a node knows. It is safe for concurrent use; Replace exchanges all keys at once.
+// Keys is what a node knows to judge credentials by: keys, and what was revoked. It is safe for concurrent use; Replace
+// and ReplaceRevocations exchange all of it at once.
 type Keys struct {
-	set atomic.Pointer[keySet]
+	set     atomic.Pointer[keySet]
+	revoked atomic.Pointer[revocations]
 }
 
 type keySet struct {
@@ -50,6 +64,7 @@ type keySet struct {
 func NewKeys(keys []Key) *Keys {
 	k := &Keys{}
 	k.Replace(keys)
+	k.ReplaceRevocations(nil)
 	return k
 }
 
@@ -67,6 +82,12 @@ func (k *Keys) Replace(keys []Key) {
 func (k *Keys) Lookup(app, id string) (Key, bool) {
 	key, ok := k.set.Load().keys[app+"."+id]
 	return key, ok && key.App == app
+}
+
+// LookupName finds a key by its name, appId.keyId.
+func (k *Keys) LookupName(name string) (Key, bool) {
+	key, ok := k.set.Load().keys[name]
+	return key, ok
 }
 
 // HasApp says whether any key belongs to the app.

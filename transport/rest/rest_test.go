@@ -277,7 +277,7 @@ func TestErrors(t *testing.T) {
 		text                     string
 	}{
 		{"no credentials", "POST", publish, `{}`, []string{noAuth}, 401, 40101, "no credentials"},
-		{"token", "POST", publish, `{}`, []string{"Authorization: Bearer abc.def.ghi"}, 401, 40101, "not enabled"},
+		{"token", "GET", "/channels", ``, []string{"Authorization: Bearer eyJh.eyJz.c2ln"}, 401, 40144, "invalid JWT format"},
 		{"wrong secret", "POST", publish, `{}`, []string{"Authorization: " + basic("demo.root:wrong")}, 401, 40101, ""},
 		{"unknown key", "GET", "/channels", ``, []string{"Authorization: " + basic("demo.nope:secret")}, 401, 40400, "no key"},
 		{"unknown app", "GET", "/channels", ``, []string{"Authorization: " + basic("nope.root:secret")}, 401, 40101, ""},
