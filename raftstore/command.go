@@ -18,6 +18,7 @@ const (
 	cmdCursorSet    command = 6
 	cmdCursorDrop   command = 7
 	cmdTrim         command = 8
+	cmdCursorRewind command = 9
 )
 
 const commandVersion = 1
@@ -40,6 +41,8 @@ func (c command) String() string {
 		return "cursor-drop"
 	case cmdTrim:
 		return "trim"
+	case cmdCursorRewind:
+		return "cursor-rewind"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -52,7 +55,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdTrim {
+	if c < cmdNoop || c > cmdCursorRewind {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -165,7 +168,7 @@ func decodeMembership(b []byte) (*MembershipChange, error) {
 	return c, nil
 }
 
-// cursorChange is the body of the cursor commands; seq is used by cursor-set alone.
+// cursorChange is the body of the cursor commands; seq is used by cursor-set and cursor-rewind.
 type cursorChange struct {
 	sink string
 	seq  uint64
@@ -212,7 +215,7 @@ func checkCommand(b []byte) error {
 		_, err = decodeMembership(body)
 	case cmdRecords:
 		_, err = checkRecords(body)
-	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop:
+	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop, cmdCursorRewind:
 		_, err = decodeCursor(body)
 	case cmdTrim:
 		_, err = decodeTrim(body)

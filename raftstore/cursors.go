@@ -32,6 +32,22 @@ func (c cursors) set(sink string, seq, last uint64) error {
 	return nil
 }
 
+// rewind moves a cursor back, so that what follows seq is delivered again. It never moves one forward: that would leave
+// out what nobody has delivered.
+func (c cursors) rewind(sink string, seq, first uint64) error {
+	now, ok := c[sink]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %q", ErrNoCursor, sink)
+	case seq > now:
+		return fmt.Errorf("%w: cursor %q back to %d, it is at %d", ErrInvalid, sink, seq, now)
+	case seq+1 < first:
+		return fmt.Errorf("cursor %q back to %d: %w: first is %d", sink, seq, ErrCompacted, first)
+	}
+	c[sink] = seq
+	return nil
+}
+
 // slowest is the lowest cursor, or otherwise if there is none.
 func (c cursors) slowest(otherwise uint64) uint64 {
 	for _, seq := range c { // a minimum does not depend on the order

@@ -131,6 +131,22 @@ func TestGoldenCommands(t *testing.T) {
 	}
 }
 
+// TestGoldenCursorRewind is apart from the others, since what they make together is a golden snapshot.
+func TestGoldenCursorRewind(t *testing.T) {
+	s := newState()
+	for _, c := range goldenCommands() {
+		if _, _, err := s.apply(c.b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.cursors["webhook"] = 5
+	b := golden(t, filepath.Join("commands", "cursor-rewind"), cursorChange{"webhook", 3}.append(nil, cmdCursorRewind))
+	result, placed, err := s.apply(b)
+	if result != nil || placed || err != nil || s.cursors["webhook"] != 3 {
+		t.Errorf("got %v, %v, %v, cursor %d", result, placed, err, s.cursors["webhook"])
+	}
+}
+
 func TestGoldenLogEntry(t *testing.T) {
 	l := raft.Log{
 		Index: 7, Term: 300, Type: raft.LogConfiguration, Data: []byte("data"), Extensions: []byte("ext"),

@@ -223,6 +223,14 @@ func (s *Store) SetCursor(ctx context.Context, sink string, seq uint64) error {
 	return s.op("set cursor", err)
 }
 
+// RewindCursor moves a sink's cursor back to seq, so that the events behind it are delivered again. Those must be
+// retained, else ErrCompacted; ErrInvalid if the cursor has not got to seq, ErrNoCursor if the sink is unknown. What a
+// SetCursor that began earlier does is done before. Leader only; every node must know the command.
+func (s *Store) RewindCursor(ctx context.Context, sink string, seq uint64) error {
+	_, err := s.apply(ctx, cursorChange{sink, seq}.append(nil, cmdCursorRewind))
+	return s.op("rewind cursor", err)
+}
+
 // DropCursor forgets a sink; events are not kept for it any more. Leader only.
 func (s *Store) DropCursor(ctx context.Context, sink string) error {
 	_, err := s.apply(ctx, cursorChange{sink: sink}.append(nil, cmdCursorDrop))

@@ -64,7 +64,7 @@ func (s *state) apply(b []byte) (result any, placed bool, err error) {
 			return nil, false, fmt.Errorf("%v: %w", cmd, err)
 		}
 		return verdicts, false, nil
-	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop:
+	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop, cmdCursorRewind:
 		c, err := decodeCursor(body)
 		if err != nil {
 			return nil, false, fmt.Errorf("%v: %w", cmd, err)
@@ -109,6 +109,10 @@ func (s *state) cursor(cmd command, c cursorChange) any {
 		return s.cursors.ensure(c.sink, s.events.first)
 	case cmdCursorSet:
 		if err := s.cursors.set(c.sink, c.seq, s.events.last); err != nil {
+			return err
+		}
+	case cmdCursorRewind:
+		if err := s.cursors.rewind(c.sink, c.seq, s.events.first); err != nil {
 			return err
 		}
 	case cmdCursorDrop:

@@ -51,7 +51,7 @@ func drawCommand(t *rapid.T, s *state) []byte {
 		return c.append(nil)
 	case 2:
 		sink := fmt.Sprintf("sink%d", rapid.IntRange(0, 2).Draw(t, "sink"))
-		cmd := command(rapid.IntRange(int(cmdCursorEnsure), int(cmdCursorDrop)).Draw(t, "cursor"))
+		cmd := rapid.SampledFrom([]command{cmdCursorEnsure, cmdCursorSet, cmdCursorDrop, cmdCursorRewind}).Draw(t, "cursor")
 		return cursorChange{sink, uint64(rapid.IntRange(0, int(s.events.last)+2).Draw(t, "seq"))}.append(nil, cmd)
 	case 3:
 		return appendTrim(nil, uint64(rapid.IntRange(0, int(s.events.last)+2).Draw(t, "seq")))
