@@ -120,10 +120,15 @@ func drain(w world, nodes []runner, ends <-chan ended, running int, why error) e
 	return why
 }
 
-// explain adds to an error of starting what a user can do about it, where the error itself does not say.
+// explain adds to an error what a user can do about it, where the error itself does not say.
 func explain(err error, cfg config.Config) error {
-	if errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%w\ncheck that this user may write to %s, and that ports below 1024 are allowed to it", err, cfg.Node.DataDir)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w\nmount the file system of %s for writing, or set node.data_dir to a directory on another", err, cfg.Node.DataDir)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w\nmake room on the file system of %s and start the node again; nothing that was confirmed is lost", err, cfg.Node.DataDir)
 	}
 	return err
 }

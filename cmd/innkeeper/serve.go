@@ -38,7 +38,7 @@ func (c serveCmd) Run(w world) error {
 	log.Info("starting", "data_dir", cfg.Node.DataDir, "clients", n.ClientAddr(), "admin", n.AdminAddr(),
 		"cluster", cfg.Node.ClusterListen, "gossip", cfg.Node.GossipListen)
 	wasReady := false
-	return supervise(w, []runner{n}, func(_ int, state error) {
+	err = supervise(w, []runner{n}, func(_ int, state error) {
 		switch {
 		case state == nil:
 			wasReady = true
@@ -49,4 +49,5 @@ func (c serveCmd) Run(w world) error {
 			log.Info("not ready yet", "reason", state) // every start begins so
 		}
 	})
+	return explain(err, cfg)
 }
