@@ -59,6 +59,7 @@ func (b *boot) clientHandler() http.Handler {
 	p := pull.New(pull.Config{
 		Source:    pullSource{eventLog{b.store}},
 		Authorize: func(r *http.Request) (string, error) { return mayRead(api, r) },
+		Rule:      b.dispatcher.Wants,
 		Logger:    b.log,
 	})
 	// No ServeMux: it would redirect channel names with "//" or ".." in them.

@@ -162,6 +162,24 @@ func (d *Dispatcher) Lead(leads bool) {
 	go d.run(ctx, t, before)
 }
 
+// Wants returns what a rule wants of the log; ok is false if there is no such rule.
+func (d *Dispatcher) Wants(app, id string) (want func(*Event) bool, ok bool) {
+	if s := d.sender(app, id); s != nil {
+		return s.rule.Matches, true
+	}
+	return nil, false
+}
+
+// sender is the one of a rule, nil if there is none.
+func (d *Dispatcher) sender(app, id string) *sender {
+	for _, s := range d.rules {
+		if s.rule.App == app && s.rule.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
 // Close ends the current term and waits until no goroutine is left. Lead does nothing afterwards.
 func (d *Dispatcher) Close() {
 	d.mu.Lock()

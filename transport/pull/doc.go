@@ -6,8 +6,8 @@
 //
 // # Reading order
 //
-// [Handler] with events.go and occupied.go (one request each), [Source], cursor.go (the pages of a listing), respond.go
-// (answers and errors).
+// [Handler] with events.go, stream.go and occupied.go (one request each), [Source], cursor.go (the pages of a listing),
+// respond.go (answers and errors).
 //
 // # One app's view
 //
@@ -24,8 +24,24 @@
 // meanwhile and whichever nodes answer; when the log can no longer tell, the next page is refused with 40011. Any node
 // answers. A node that has not yet seen the seq a reader speaks of waits for it, then gives up with 50003.
 //
+// # Streams
+//
+// A reader of /events that accepts text/event-stream gets server-sent events: one message per event, whose id is the seq
+// and whose data is the event's JSON. It goes on behind Last-Event-ID, or else behind after. Where events are gone it is
+// told so by an event "gap" with {"after", "first"}, and then sent what there is: a reader that keeps a table rebuilds it
+// from /occupied on a gap. After 15 s of silence comes a comment, with an id where events of others were passed, so that
+// the position of a reader for whom nothing happens does not fall out of the log.
+//
+// # How fresh
+//
+// A node answers from its own copy of the log, which is usually milliseconds behind the leader's, and stands still while
+// the node is cut off. With consistency=leader it first learns from the leader what is newest and waits until it has
+// that: whatever had been committed before the request is in the answer, or the answer is 50003. A stream asks once, when
+// it opens.
+//
 // # Goroutines, limits, close
 //
 // None of its own: a request is served on the goroutine of its HTTP server. A long poll waits at most a minute and ends
-// with the request's context; a server that shuts down must end that. Answers hold at most 10,000 entries.
+// with the request's context, as does a stream; a server that shuts down must end that. Answers hold at most 10,000
+// entries. A stream whose reader does not read is given up after 30 s.
 package pull

@@ -33,17 +33,24 @@ func (h *Handler) events(r *http.Request, app string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	want, err := h.wanted(q, app)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.fresh(r.Context(), q); err != nil {
+		return nil, err
+	}
 	if err := h.catchUp(r.Context(), after); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	for {
-		answer, err := h.scan(app, after, int(limit))
+		answer, err := h.scan(want, after, int(limit))
 		if err != nil || len(answer.Events) > 0 || ctx.Err() != nil {
 			return answer, err
 		}
-		// All up to answer.Last belongs to others: look no more at it.
+		// All up to answer.Last is not for this reader: look no more at it.
 		after = answer.Last
 		if err := h.source.WaitEvents(ctx, after); err != nil {
 			if ctx.Err() == nil {
@@ -57,8 +64,8 @@ func (h *Handler) events(r *http.Request, app string) (any, error) {
 	}
 }
 
-// scan collects up to limit events of the app behind after, reading the log to its end if need be.
-func (h *Handler) scan(app string, after uint64, limit int) (eventsAnswer, error) {
+// scan collects up to limit wanted events behind after, reading the log to its end if need be.
+func (h *Handler) scan(want func(*dispatch.Event) bool, after uint64, limit int) (eventsAnswer, error) {
 	answer := eventsAnswer{Events: []dispatch.Event{}}
 	for at := after; ; {
 		first, last, events, err := h.source.Events(at, scanChunk)
@@ -74,12 +81,12 @@ func (h *Handler) scan(app string, after uint64, limit int) (eventsAnswer, error
 			return answer, err
 		}
 		answer.First, answer.Last = first, max(last, at)
-		for _, e := range events {
-			at = e.Seq
-			if e.App != app {
+		for i := range events {
+			at = events[i].Seq
+			if !want(&events[i]) {
 				continue
 			}
-			if answer.Events = append(answer.Events, e); len(answer.Events) == limit {
+			if answer.Events = append(answer.Events, events[i]); len(answer.Events) == limit {
 				return answer, nil
 			}
 		}

@@ -26,6 +26,8 @@ type fakeSource struct {
 	more    chan struct{}
 	strict  bool // Events refuses to begin behind events that are gone
 	fail    error
+	behind  error // what ReadIndex returns once ctx ends; nil: it returns at once
+	indexed int   // calls of ReadIndex
 }
 
 func newFakeSource() *fakeSource { return &fakeSource{first: 1, more: make(chan struct{})} }
@@ -69,6 +71,18 @@ func (s *fakeSource) Events(after uint64, limit int) (uint64, uint64, []dispatch
 
 func (s *fakeSource) WaitEvents(ctx context.Context, after uint64) error {
 	return s.WaitApplied(ctx, after+1)
+}
+
+func (s *fakeSource) ReadIndex(ctx context.Context) error {
+	s.mu.Lock()
+	s.indexed++
+	behind := s.behind
+	s.mu.Unlock()
+	if behind == nil {
+		return nil
+	}
+	<-ctx.Done()
+	return behind
 }
 
 func (s *fakeSource) WaitApplied(ctx context.Context, seq uint64) error {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
+	"innkeeper/transport/dispatch"
 	"innkeeper/transport/protocol"
 )
 
@@ -23,13 +25,17 @@ type Config struct {
 	Source Source
 	// Authorize says which app's view the request may read. Its errors go out as protocol.AsError makes them.
 	Authorize func(*http.Request) (app string, err error)
-	Logger    *slog.Logger // nil discards
+	// Rule returns what a rule of an app wants, for readers that ask for the events of a rule; ok is false if there is no
+	// such rule. Nil: there are none.
+	Rule   func(app, id string) (want func(*dispatch.Event) bool, ok bool)
+	Logger *slog.Logger // nil discards
 }
 
 // Handler serves GET /events and GET /occupied. It holds no state; its methods are http.HandlerFuncs.
 type Handler struct {
 	source    Source
 	authorize func(*http.Request) (string, error)
+	rule      func(app, id string) (func(*dispatch.Event) bool, bool)
 	logger    *slog.Logger
 }
 
@@ -38,18 +44,30 @@ func New(c Config) *Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{source: c.Source, authorize: c.Authorize, logger: c.Logger}
+	if c.Rule == nil {
+		c.Rule = func(string, string) (func(*dispatch.Event) bool, bool) { return nil, false }
+	}
+	return &Handler{source: c.Source, authorize: c.Authorize, rule: c.Rule, logger: c.Logger}
 }
 
-// Events serves GET /events?after=SEQ&limit=N&wait=20s.
-func (h *Handler) Events(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.events) }
+// Events serves GET /events?after=SEQ&limit=N&wait=20s&rule=ID&consistency=leader, and the same as a stream without limit
+// to readers that accept text/event-stream.
+func (h *Handler) Events(w http.ResponseWriter, r *http.Request) {
+	if wantsStream(r) && readOnly(r) {
+		h.serveStream(w, r)
+		return
+	}
+	h.serve(w, r, h.events)
+}
 
-// Occupied serves GET /occupied?limit=N&cursor=CURSOR&prefix=PREFIX.
+// Occupied serves GET /occupied?limit=N&cursor=CURSOR&prefix=PREFIX&consistency=leader.
 func (h *Handler) Occupied(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.occupied) }
+
+func readOnly(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // serve checks who asks, answers, and turns an error into one that clients know.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, answer func(r *http.Request, app string) (any, error)) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if !readOnly(r) {
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, protocol.Errorf(protocol.CodeMethodNotAllowed, "method %s is not allowed here; use GET", r.Method))
 		return
@@ -59,18 +77,58 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, answer func(r *h
 	if err == nil {
 		v, err = answer(r, app)
 	}
-	if err == nil {
-		respond(w, http.StatusOK, v)
+	if err != nil {
+		h.refuse(w, r, err)
 		return
 	}
+	respond(w, http.StatusOK, v)
+}
+
+// refuse tells a reader that is still there what was wrong.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
-		return // nobody is there to hear it
+		return
 	}
 	e := protocol.AsError(err)
 	if e.StatusCode >= 500 {
-		h.logger.Warn("cannot answer", "path", r.URL.Path, "app", app, "err", err)
+		h.logger.Warn("cannot answer", "path", r.URL.Path, "err", err)
 	}
 	refuse(w, e)
+}
+
+// wanted is which events the reader gets: those of its app, or of one rule of it.
+func (h *Handler) wanted(q url.Values, app string) (func(*dispatch.Event) bool, error) {
+	id := q.Get("rule")
+	if id == "" {
+		return func(e *dispatch.Event) bool { return e.App == app }, nil
+	}
+	want, ok := h.rule(app, id)
+	if !ok {
+		return nil, protocol.Errorf(protocol.CodeBadParamValue, "parameter rule is %.100q; app %q has no rule of that id", id, app)
+	}
+	return func(e *dispatch.Event) bool { return e.App == app && want(e) }, nil
+}
+
+// fresh waits, where the reader asks for it, until this node has seen all that the cluster had committed when the request
+// came. Otherwise a node answers from what it has, which may lag behind or, cut off from the others, stand still.
+func (h *Handler) fresh(ctx context.Context, q url.Values) error {
+	switch level := q.Get("consistency"); level {
+	case "", "stale":
+		return nil
+	case "leader":
+		limited, cancel := context.WithTimeout(ctx, catchUpMost)
+		defer cancel()
+		err := h.source.ReadIndex(limited)
+		if err != nil && ctx.Err() == nil {
+			h.logger.Warn("cannot read what the leader has", "err", err)
+			return protocol.Errorf(protocol.CodeTimeout,
+				"this node could not learn from the leader what is newest; ask again, or another node").
+				WithStatus(http.StatusServiceUnavailable)
+		}
+		return err
+	default:
+		return protocol.Errorf(protocol.CodeBadParamValue, "parameter consistency is %.100q; it must be stale or leader", level)
+	}
 }
 
 // catchUp waits until this node has seen the event seq, for a little while.

@@ -37,8 +37,13 @@ func (h *Handler) occupied(r *http.Request, app string) (any, error) {
 		if err := h.catchUp(r.Context(), c.asOf); err != nil {
 			return nil, err
 		}
-	} else if c.asOf, err = h.newest(); err != nil {
-		return nil, err
+	} else {
+		if err := h.fresh(r.Context(), q); err != nil {
+			return nil, err
+		}
+		if c.asOf, err = h.newest(); err != nil {
+			return nil, err
+		}
 	}
 	channels, next, err := h.source.OccupiedPage(c.asOf, app, prefix, after, int(limit))
 	switch {

@@ -20,6 +20,9 @@ type Source interface {
 	WaitEvents(ctx context.Context, after uint64) error
 	// WaitApplied returns nil once this node has seen the event seq; it ends soon after ctx.
 	WaitApplied(ctx context.Context, seq uint64) error
+	// ReadIndex returns nil once this node has seen every event that was committed in the cluster before the call; it
+	// ends soon after ctx.
+	ReadIndex(ctx context.Context) error
 	// OccupiedPage returns up to limit of the app's channels that begin with prefix and were occupied as of seq asOf, in
 	// order of position, behind after (nil: from the start), and where to go on (nil: that was all). It returns
 	// ErrCompacted, maybe wrapped, when the log can no longer tell.
