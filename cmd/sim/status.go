@@ -10,10 +10,15 @@ import (
 
 // Status is what a node's admin API says about the cluster, as far as runs need it.
 type Status struct {
-	Node       string `json:"node"`
-	Boot       string `json:"boot"`
-	Leader     string `json:"leader"`
-	LeaseMs    int64  `json:"lease_ms"`
+	Node    string `json:"node"`
+	Boot    string `json:"boot"`
+	Leader  string `json:"leader"`
+	LeaseMs int64  `json:"lease_ms"`
+	Members []struct {
+		Node  string `json:"node"`
+		Boot  string `json:"boot"`
+		State string `json:"state"`
+	} `json:"members"`
 	Partitions []struct {
 		Owner string `json:"owner"`
 		Epoch uint64 `json:"epoch"`
@@ -55,11 +60,22 @@ func (s *Sim) watch(ctx context.Context, every time.Duration) {
 			if !n.Up() {
 				continue
 			}
-			if st, err := n.Status(ctx); err == nil && st.LeaseMs > 0 {
+			if st, err := n.Status(ctx); err == nil && st.acts() {
 				s.claims(n, st)
 			}
 		}
 	}
+}
+
+// acts says whether a node may act as an owner: it holds a lease, and in what it has applied it is a live member in its
+// present boot. Before that, what the table says of it is about its earlier boot.
+func (st Status) acts() bool {
+	for _, m := range st.Members {
+		if m.Node == st.Node {
+			return st.LeaseMs > 0 && m.Boot == st.Boot && m.State == "alive"
+		}
+	}
+	return false
 }
 
 // claims records what a node says that it owns.
