@@ -140,7 +140,12 @@ func (d *dir) open() (err error) {
 		return err
 	}
 	// A missing or empty file is a new one to bbolt. A node that lost its log must not start as if it never voted.
-	if err := checkLogFile(d.logPath(), known != ""); err != nil {
+	// Snapshots are as good a sign of it as its id is.
+	old, err := hasSnapshots(d.path)
+	if err != nil {
+		return err
+	}
+	if err := checkLogFile(d.logPath(), known != "" || old); err != nil {
 		return err
 	}
 	if err := guard(d.logPath(), d.openDB); err != nil {

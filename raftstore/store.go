@@ -133,9 +133,12 @@ func (s *Store) startRaft() error {
 	})
 	cache, err := raft.NewLogCache(cachedEntries, s.disk)
 	if err == nil {
+		err = checkSnapshots(s.disk)
+	}
+	if err == nil {
 		err = guard(s.disk.file(), func() error {
 			s.raft, err = raft.NewRaft(s.config.raft(logger), s.fsm, cache, s.disk, s.disk, transport)
-			return err
+			return snapshotError(s.disk.file(), err)
 		})
 	}
 	if err == nil {
