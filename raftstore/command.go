@@ -19,6 +19,8 @@ const (
 	cmdCursorDrop   command = 7
 	cmdTrim         command = 8
 	cmdCursorRewind command = 9
+	cmdTablePut     command = 10
+	cmdTableDelete  command = 11
 )
 
 const commandVersion = 1
@@ -43,6 +45,10 @@ func (c command) String() string {
 		return "trim"
 	case cmdCursorRewind:
 		return "cursor-rewind"
+	case cmdTablePut:
+		return "table-put"
+	case cmdTableDelete:
+		return "table-delete"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -55,7 +61,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdCursorRewind {
+	if c < cmdNoop || c > cmdTableDelete {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -219,6 +225,8 @@ func checkCommand(b []byte) error {
 		_, err = decodeCursor(body)
 	case cmdTrim:
 		_, err = decodeTrim(body)
+	case cmdTablePut, cmdTableDelete:
+		_, err = decodeTableChange(cmd, body)
 	}
 	return err
 }

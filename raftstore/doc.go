@@ -1,7 +1,7 @@
 // Package raftstore keeps the partition log: what the cluster has agreed on, replicated through Raft and kept on disk.
 //
 // It holds members and the table of owners, the set of occupied channels, the events that occupied and vacated them,
-// and how far each sink has got. It decides nothing: who is alive and who owns what comes from cluster, what a channel
+// how far each sink has got, and small tables of what else has to be agreed on. It decides nothing: who is alive and who owns what comes from cluster, what a channel
 // is stays with channel, and what becomes of events with the dispatcher. It is the only user of hashicorp/raft.
 //
 // # Reading order
@@ -25,6 +25,12 @@
 //
 // An epoch goes up with each change of owner and of its boot, since n starts at 1 with it: a node that starts again must
 // not propose under the epoch it had.
+//
+// # Tables
+//
+// tables.go holds rows of bytes by table and key, tablestore.go is how any node reads and writes them. A write is carried
+// to the leader, which stamps it with its clock; rows expire by that clock alone, so that all nodes agree. A write under
+// a key that is not to be there yet is how something can happen once only in the whole cluster.
 //
 // # Who owns the state, and which goroutines there are
 //

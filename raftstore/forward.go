@@ -11,6 +11,7 @@ import (
 //	records   records one after the other
 //	init      the init command of a bootstrapped cluster, as it will stand in the log
 //	newest    nothing more
+//	table     a table command, as it stands in the log but for the time
 //
 // An answer is a status byte and
 //
@@ -18,23 +19,26 @@ import (
 //	not leader  the leader's node id, "" when unknown
 //	unknown     a text: what was asked may or may not take place
 //	newest      uvarint seq of an event that is no older than any committed before the question
+//	table       uvarint version of the table, whether the row was there and is another
 const (
 	forwardRecords byte = 1
 	forwardInit    byte = 2
 	forwardNewest  byte = 3
+	forwardTable   byte = 4
 	forwardVersion      = 1
 
 	statusAnswered  byte = 1
 	statusNotLeader byte = 2
 	statusUnknown   byte = 3
 	statusNewest    byte = 4
+	statusTable     byte = 5
 )
 
 func splitForward(b []byte) (kind byte, body []byte, err error) {
 	if len(b) < 2 {
 		return 0, nil, errShort
 	}
-	if b[1] != forwardVersion || b[0] < forwardRecords || b[0] > forwardNewest {
+	if b[1] != forwardVersion || b[0] < forwardRecords || b[0] > forwardTable {
 		return 0, nil, fmt.Errorf("unknown kind %d version %d", b[0], b[1])
 	}
 	return b[0], b[2:], nil

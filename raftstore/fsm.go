@@ -25,6 +25,7 @@ type fsm struct {
 // notes say what a batch touched, so that those who wait for it can be told.
 type notes struct {
 	placement bool   // members, table or cluster id
+	tables    bool   // a row of a table
 	events    uint64 // came
 	entries   uint64
 	bytes     uint64
@@ -70,6 +71,8 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			}
 			results[i] = result
 			n.placement = n.placement || placed
+			_, tabled := result.(tableVerdict)
+			n.tables = n.tables || tabled
 			n.entries++
 			n.bytes += uint64(len(l.Data))
 		}
@@ -115,6 +118,6 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	f.state = s
 	v := f.publish()
 	f.mu.Unlock()
-	f.onApplied(v, notes{placement: true, events: 1, first: s.events.first})
+	f.onApplied(v, notes{placement: true, tables: true, events: 1, first: s.events.first})
 	return nil
 }

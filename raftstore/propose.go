@@ -33,6 +33,8 @@ func (s *Store) HandleForward(ctx context.Context, payload []byte) ([]byte, erro
 			return appendRefusal(nil, err), nil
 		}
 		return appendNewest(nil, seq), nil
+	case forwardTable:
+		return s.forwardedTable(ctx, body)
 	case forwardInit:
 		if _, err := s.apply(ctx, body); err != nil {
 			return appendRefusal(nil, err), nil

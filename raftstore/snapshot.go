@@ -21,6 +21,8 @@ import (
 //	head      index, placement, numbers of records taken, cursors, counters, first and last event
 //	events    uvarint seq of the first, events in their laid-out form; a frame ends where a chunk of the log ends
 //	occupied  uvarint partition, entries in their laid-out form and order
+//	tables    the clock of the tables, see writeTables
+//	table     rows of one table
 //	end       uvarint number of occupied channels
 const (
 	snapshotMagic      = "innkeeper log 1\n"
@@ -28,6 +30,8 @@ const (
 	frameEvents   byte = 2
 	frameOccupied byte = 3
 	frameEnd      byte = 4
+	frameTables   byte = 5
+	frameTable    byte = 6
 
 	frameBytesMax    = 64 << 20
 	occupiedPerFrame = 32 << 10 // bytes
@@ -41,11 +45,15 @@ type snapshot struct {
 	events   eventView
 	parts    []frozen
 	occupied int
+	tables   []frozenTable
+	nowMs    int64 // of the tables
 }
 
 // snapshot freezes s.
 func (s *state) snapshot() *snapshot {
-	f := &snapshot{head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied}
+	f := &snapshot{
+		head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied, tables: s.tables.freeze(), nowMs: s.tables.nowMs,
+	}
 	f.parts = make([]frozen, len(s.parts))
 	for i := range s.parts {
 		f.parts[i] = s.parts[i].freeze()
@@ -134,6 +142,7 @@ func (s *snapshot) write(w io.Writer) error {
 	for part, f := range s.parts {
 		writeOccupied(&fw, uint64(part), f)
 	}
+	writeTables(&fw, s.nowMs, s.tables)
 	fw.frame(frameEnd, nil, binary.AppendUvarint(nil, uint64(s.occupied)))
 	return fw.err
 }
@@ -274,6 +283,10 @@ func (l *loader) load(kind byte, b []byte) error {
 		return l.loadEvents(b)
 	case frameOccupied:
 		return l.loadOccupied(b)
+	case frameTables:
+		return l.tables.loadClock(b)
+	case frameTable:
+		return l.tables.load(b)
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }

@@ -16,12 +16,13 @@ type state struct {
 	occupied   int // channels in parts
 	events     eventLog
 	cursors    cursors
+	tables     tables
 	misplaced  uint64 // transitions dropped since their channel is not of the record's partition
 	repetitive uint64 // transitions dropped since the channel was in that state already
 }
 
 func newState() *state {
-	return &state{events: eventLog{first: 1}, cursors: cursors{}}
+	return &state{events: eventLog{first: 1}, cursors: cursors{}, tables: newTables()}
 }
 
 func (s *state) view() *View {
@@ -77,6 +78,12 @@ func (s *state) apply(b []byte) (result any, placed bool, err error) {
 		}
 		s.events.trim(min(seq, s.cursors.slowest(s.events.last)))
 		return nil, false, nil
+	case cmdTablePut, cmdTableDelete:
+		c, err := decodeTableChange(cmd, body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		return s.tables.change(c), false, nil
 	}
 	return nil, false, fmt.Errorf("%v is not handled", cmd)
 }

@@ -40,6 +40,8 @@ type Store struct {
 	leaderMoved   chan struct{} // cap 1, from raft's observer to watch
 	placed        chan struct{} // cap 1, from the FSM to watch
 	applied       signal        // fired after each batch with events
+	tabled        signal        // fired after each batch with table commands
+	tablesChanged chan struct{} // cap 1, for TablesChanged
 
 	ctx      context.Context // ends when stopping begins
 	cancel   context.CancelFunc
@@ -69,7 +71,7 @@ func Open(config Config) (*Store, error) {
 		config: config, log: config.Logger,
 		leaderChanged: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		leaderMoved: make(chan struct{}, 1), placed: make(chan struct{}, 1),
-		stopped: make(chan struct{}),
+		tablesChanged: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	session, err := config.Disk.start()

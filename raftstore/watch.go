@@ -39,6 +39,10 @@ func (s *Store) onApplied(v *View, n notes) {
 	if n.placement {
 		nudge(s.placed)
 	}
+	if n.tables {
+		s.tabled.fire()
+		nudge(s.tablesChanged)
+	}
 	if n.events > 0 {
 		s.applied.fire()
 		s.considerTrim(v, n)
