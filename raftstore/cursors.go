@@ -32,19 +32,17 @@ func (c cursors) set(sink string, seq, last uint64) error {
 	return nil
 }
 
-// rewind moves a cursor back, so that what follows seq is delivered again. It never moves one forward: that would leave
-// out what nobody has delivered.
+// rewind moves a cursor back, so that what follows seq is delivered again. One that has not got to seq stays: what follows
+// seq is still to be delivered.
 func (c cursors) rewind(sink string, seq, first uint64) error {
 	now, ok := c[sink]
-	switch {
-	case !ok:
+	if !ok {
 		return fmt.Errorf("%w: %q", ErrNoCursor, sink)
-	case seq > now:
-		return fmt.Errorf("%w: cursor %q back to %d, it is at %d", ErrInvalid, sink, seq, now)
-	case seq+1 < first:
+	}
+	if seq < now && seq+1 < first {
 		return fmt.Errorf("cursor %q back to %d: %w: first is %d", sink, seq, ErrCompacted, first)
 	}
-	c[sink] = seq
+	c[sink] = min(now, seq)
 	return nil
 }
 

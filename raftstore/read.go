@@ -224,8 +224,8 @@ func (s *Store) SetCursor(ctx context.Context, sink string, seq uint64) error {
 }
 
 // RewindCursor moves a sink's cursor back to seq, so that the events behind it are delivered again. Those must be
-// retained, else ErrCompacted; ErrInvalid if the cursor has not got to seq, ErrNoCursor if the sink is unknown. What a
-// SetCursor that began earlier does is done before. Leader only; every node must know the command.
+// retained, else ErrCompacted; ErrNoCursor if the sink is unknown. A cursor that has not got to seq stays where it is.
+// Leader only; every node must know the command.
 func (s *Store) RewindCursor(ctx context.Context, sink string, seq uint64) error {
 	_, err := s.apply(ctx, cursorChange{sink, seq}.append(nil, cmdCursorRewind))
 	return s.op("rewind cursor", err)
