@@ -73,7 +73,12 @@ func chaos(t *testing.T, w *world, seed uint64) {
 			cut := [2]string{node.host.ip, other.host.ip}
 			w.net.set(func() { w.net.cuts[cut] = !w.net.cuts[cut] }) // one way
 		case what == 6:
-			node.sleepFor(time.Duration(rnd.IntN(6000)) * time.Millisecond)
+			d := time.Duration(rnd.IntN(6000)) * time.Millisecond
+			if node.logs.IsLeader() {
+				w.sleepAll(d)
+			} else {
+				node.sleepFor(d)
+			}
 		case what == 7:
 			node.ResetLink(ids[rnd.IntN(n)])
 		}

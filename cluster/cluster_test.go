@@ -422,6 +422,24 @@ func TestSleepEndsTheLease(t *testing.T) {
 	})
 }
 
+// A laptop that sleeps with a whole cluster on it wakes up without leases, but the leader blames nobody for its own sleep.
+func TestSleepOfAllKillsNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		before := w.raft.committed().Members
+		w.sleepAll(time.Hour)
+		for id, n := range w.nodes {
+			if n.LeaseHeld() {
+				t.Errorf("%s holds its lease after an hour", id)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if !w.serving("n1", "n2", "n3") || !slices.Equal(w.raft.committed().Members, before) {
+			t.Errorf("not as before\n%s", w.dump())
+		}
+	})
+}
+
 // What the old leader committed last is in force, even where the new one has not applied it yet.
 func TestNewLeaderOnOldViewGrantsNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -431,6 +449,7 @@ func TestNewLeaderOnOldViewGrantsNothing(t *testing.T) {
 		next, cut := rest[0], rest[1]
 		w.raft.mu.Lock()
 		w.raft.nodes[next].lag, w.raft.nodes[cut].lag = true, true
+		w.raft.nodes[next].slower = 500 * time.Millisecond // time enough for a grant before the first commit
 		w.raft.mu.Unlock()
 		// The victim is declared dead; neither it nor the next leader hears of it.
 		w.net.isolate(w.nodes[cut].host.ip, true)

@@ -8,12 +8,11 @@ import (
 )
 
 // decide plans, and commits what it planned. One change is under way at a time.
-func (d *desk) decide() {
+func (d *desk) decide(now time.Duration) {
 	if d.busy.commit {
 		return
 	}
 	view := d.c.cfg.Log.View()
-	now := d.c.cfg.Boottime()
 	causes := d.deaths(view, now)
 	f := findings{dead: map[Peer]bool{}, joined: map[string]Member{}, moved: map[string]Member{}, cold: &d.cold}
 	for p := range causes {
@@ -215,14 +214,19 @@ func (d *desk) nextServerStep() (func(context.Context) error, string) {
 	for node, j := range d.joiners {
 		want[node] = j.member.Cluster
 	}
+	servers := log.Servers()
+	addrs := map[string]string{}
+	for _, s := range servers {
+		addrs[s.ID] = s.Addr
+	}
 	for _, node := range slices.Sorted(maps.Keys(want)) {
-		if s, ok := d.serverOf(node); !ok || s.Addr != want[node] {
+		if addr, ok := addrs[node]; !ok || addr != want[node] {
 			return func(ctx context.Context) error { return log.AddNonvoter(ctx, node, want[node]) }, "add " + node + " at " + want[node]
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, ok := nextVoter(log.Servers(), func(id string) bool {
+	s, ok := nextVoter(servers, func(id string) bool {
 		m, ok := view.Member(id)
 		at, heard := d.heard[m.Peer()]
 		return ok && m.State == Alive && heard && now-at < joinFresh

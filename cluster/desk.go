@@ -24,7 +24,7 @@ type desk struct {
 	busy      struct{ barrier, verify, commit, server bool }
 	retry     time.Time     // no barrier or server change before
 	since     time.Duration // boottime from which silence counts
-	held      bool          // this node has held its lease in this term
+	stepped   time.Duration // boottime of the last step
 	waiting   []ask         // for the next proof of leadership
 	early     []ask         // came before ready
 	reports   map[string]report
@@ -155,7 +155,7 @@ func (d *desk) background(limit time.Duration, work func(context.Context) func()
 
 // clear forgets everything about a term.
 func (d *desk) clear() {
-	d.term, d.ready, d.held, d.settled = 0, false, false, 0
+	d.term, d.ready, d.settled = 0, false, 0
 	d.waiting, d.early = nil, nil
 	d.reports, d.joiners, d.leaving = map[string]report{}, map[string]*joiner{}, map[Peer][]ask{}
 	d.condemned = nil
@@ -167,6 +167,9 @@ func (d *desk) clear() {
 
 // step does what can be done now.
 func (d *desk) step() {
+	// One reading of the clock: if the machine slept between two, the second would blame the others for it.
+	now := d.c.cfg.Boottime()
+	d.excuse(now)
 	log := d.c.cfg.Log
 	leads := log.IsLeader()
 	term := log.Term() // after IsLeader: a term of somebody else at worst, which the barrier finds out
@@ -177,15 +180,14 @@ func (d *desk) step() {
 		if !leads || log.View().ClusterID == "" {
 			return
 		}
-		d.term, d.since = term, d.c.cfg.Boottime()
+		d.term, d.since = term, now
 	}
 	if !d.ready {
 		d.barrier()
 		return
 	}
-	d.excuse()
 	d.verify()
-	d.decide()
+	d.decide(now)
 	d.serverChange()
 }
 
@@ -255,15 +257,13 @@ func (d *desk) open() {
 	}
 }
 
-// excuse gives everybody another lease's time when this node itself has lost its own: it may have slept, and cannot tell
-// who was silent meanwhile.
-func (d *desk) excuse() {
-	now := d.c.cfg.Boottime()
-	held := d.c.lease.heldAt(now)
-	if d.held && !held {
+// excuse gives everybody another lease's time when this node itself was not running, because the machine slept or the
+// process was stopped: it cannot tell who was silent meanwhile.
+func (d *desk) excuse(now time.Duration) {
+	if now-d.stepped > d.c.cfg.LeaseMargin {
 		d.since = now
 	}
-	d.held = held
+	d.stepped = now
 }
 
 // receive takes an ask.

@@ -143,11 +143,24 @@ func (n *testNode) boottime() time.Duration {
 	return time.Since(n.w.began) + n.slept
 }
 
-// sleepFor is a machine that slept for d: only its boottime clock noticed.
+// sleepFor is a machine that slept for d: only its boottime clock noticed. No time passes for the others, which is harsher
+// than the truth for a member, whose lease just ends sooner; of a leader it is impossible, since while it sleeps the
+// leases of the others grow as old as it believes. Only for nodes that do not lead.
 func (n *testNode) sleepFor(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.slept += d
+}
+
+// sleepAll is one machine under all nodes that slept for d.
+func (w *world) sleepAll(d time.Duration) {
+	for _, n := range w.nodes {
+		n.mu.Lock() // all of them, so that nobody sees some of the clocks ahead of others
+		defer n.mu.Unlock()
+	}
+	for _, n := range w.nodes {
+		n.slept += d
+	}
 }
 
 // kill ends the node as kill -9 does. Its goroutines are ended as well, which nobody can see.
