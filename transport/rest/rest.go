@@ -33,6 +33,10 @@ type Backend interface {
 type Config struct {
 	Backend Backend
 	Keys    *auth.Keys
+	// Authority issues and revokes tokens; nil serves neither.
+	Authority Authority
+	// Apps serves POST /apps and DELETE /apps/{id}: anybody may make an app. It needs an Authority.
+	Apps bool
 
 	ServerID       string // sent as X-Ably-ServerId; "" sends none
 	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
@@ -61,6 +65,7 @@ func New(cfg Config) *Handler {
 	if cfg.MaxBodyBytes == 0 {
 		cfg.MaxBodyBytes = 524288
 	}
+	cfg.Apps = cfg.Apps && cfg.Authority != nil
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -141,6 +146,14 @@ func (c *call) route() *protocol.ErrorInfo {
 		return nil
 	case path == "/channels" && get:
 		return c.list()
+	case path == "/apps" && c.r.Method == http.MethodPost && c.cfg.Apps:
+		return c.createApp()
+	}
+	if rest, ok := strings.CutPrefix(path, "/keys/"); ok {
+		return c.keys(rest)
+	}
+	if rest, ok := strings.CutPrefix(path, "/apps/"); ok && c.r.Method == http.MethodDelete && c.cfg.Apps {
+		return c.deleteApp(rest)
 	}
 	rest, ok := strings.CutPrefix(path, "/channels/")
 	if !ok || rest == "" {

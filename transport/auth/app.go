@@ -1,0 +1,136 @@
+package auth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"innkeeper/transport/protocol"
+)
+
+// App is an app that was provisioned at run time. Its JSON is what nodes keep of it: fields are added, never renamed.
+type App struct {
+	ID         string          `json:"id"`
+	AccountID  string          `json:"accountId"`
+	CreatedMs  int64           `json:"created"`
+	Keys       []AppKey        `json:"keys"`
+	Namespaces []Namespace     `json:"namespaces"`
+	Channels   json.RawMessage `json:"channels,omitempty"` // fixtures, as they were given: an array
+	Limits     json.RawMessage `json:"limits,omitempty"`   // as they were given
+}
+
+// AppKey is a key of a provisioned app.
+type AppKey struct {
+	ID         string `json:"id"`
+	Secret     string `json:"secret"`
+	Capability string `json:"capability"` // as it was given
+	Revocable  bool   `json:"revocableTokens,omitempty"`
+}
+
+// Namespace sets what differs for the channels whose name begins with "ID:".
+type Namespace struct {
+	ID              string `json:"id"`
+	Persisted       bool   `json:"persisted,omitempty"`
+	PushEnabled     bool   `json:"pushEnabled,omitempty"`
+	MutableMessages bool   `json:"mutableMessages,omitempty"`
+	// OccupiedBy and VacatedDelayMs are this server's own; "" and nil mean the general setting.
+	OccupiedBy     string `json:"occupiedBy,omitempty"` // subscribers or connections
+	VacatedDelayMs *int64 `json:"vacatedDelay,omitempty"`
+}
+
+const (
+	appKeysMax       = 100
+	appNamespacesMax = 500
+	defaultText      = `{"*":["*"]}`
+)
+
+var namespaceForm = regexp.MustCompile(`^[^:\r\n]{1,256}$`)
+
+// NewApp makes an app from a JSON request: {keys: [{capability?, revocableTokens?}], namespaces: [{id, …}], channels,
+// limits}. Ids and secrets are drawn; keys and namespaces keep their order. A capability is JSON text or an object. What
+// cannot be is 40000, 40001 or 40003.
+func NewApp(request []byte, nowMs int64) (*App, *protocol.ErrorInfo) {
+	var in struct {
+		Keys []struct {
+			Capability json.RawMessage `json:"capability"`
+			Revocable  bool            `json:"revocableTokens"`
+		} `json:"keys"`
+		Namespaces []Namespace     `json:"namespaces"`
+		Channels   json.RawMessage `json:"channels"`
+		Limits     json.RawMessage `json:"limits"`
+	}
+	if len(request) > 0 {
+		if err := json.Unmarshal(request, &in); err != nil {
+			return nil, protocol.Errorf(protocol.CodeBadBody, "the app cannot be read: %v", err)
+		}
+	}
+	if len(in.Keys) > appKeysMax || len(in.Namespaces) > appNamespacesMax {
+		return nil, protocol.Errorf(protocol.CodeBadRequest, "an app has %d keys and %d namespaces at most", appKeysMax, appNamespacesMax)
+	}
+	app := &App{
+		ID: draw(9), AccountID: draw(9), CreatedMs: nowMs, Keys: []AppKey{}, Namespaces: in.Namespaces,
+		Channels: in.Channels, Limits: in.Limits,
+	}
+	for i, k := range in.Keys {
+		text, err := capabilityText(k.Capability)
+		if err != nil {
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "keys[%d]: %v", i, err)
+		}
+		app.Keys = append(app.Keys, AppKey{ID: draw(6), Secret: draw(24), Capability: text, Revocable: k.Revocable})
+	}
+	for i, n := range in.Namespaces {
+		switch {
+		case !namespaceForm.MatchString(n.ID):
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "namespaces[%d]: %.100q is no id", i, n.ID)
+		case n.OccupiedBy != "" && n.OccupiedBy != "subscribers" && n.OccupiedBy != "connections":
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "namespaces[%d]: occupiedBy has to be subscribers or connections", i)
+		case n.VacatedDelayMs != nil && (*n.VacatedDelayMs < 0 || *n.VacatedDelayMs > 1<<40):
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "namespaces[%d]: vacatedDelay has to be a number of milliseconds, 0 or more", i)
+		}
+	}
+	return app, nil
+}
+
+// capabilityText is a capability as text, checked.
+func capabilityText(given json.RawMessage) (string, error) {
+	text := string(given)
+	switch {
+	case text == "" || text == "null":
+		return defaultText, nil
+	case text[0] == '"':
+		if err := json.Unmarshal(given, &text); err != nil {
+			return "", err
+		}
+	}
+	_, err := ParseCapabilityJSON(text)
+	return text, err
+}
+
+// draw makes text of n random bytes, of letters and digits, - and _, beginning with a letter or digit.
+func draw(n int) string {
+	b := make([]byte, n)
+	for {
+		rand.Read(b)
+		if s := base64.RawURLEncoding.EncodeToString(b); !strings.HasPrefix(s, "-") && !strings.HasPrefix(s, "_") {
+			return s
+		}
+	}
+}
+
+// AuthKeys are the app's keys as Keys takes them.
+func (a *App) AuthKeys() ([]Key, error) {
+	keys := make([]Key, 0, len(a.Keys))
+	for _, k := range a.Keys {
+		c, err := ParseCapabilityJSON(k.Capability)
+		if err != nil {
+			return nil, fmt.Errorf("key %s.%s: %w", a.ID, k.ID, err)
+		}
+		keys = append(keys, Key{
+			App: a.ID, ID: k.ID, Secret: k.Secret, Capability: c, CapabilityText: k.Capability, Revocable: k.Revocable,
+		})
+	}
+	return keys, nil
+}
