@@ -1,12 +1,15 @@
 package node
 
 import (
+	"time"
+
 	"innkeeper/transport/admin"
+	"innkeeper/transport/dispatch"
 )
 
 // sources are where the metrics come from, read at each scrape.
 func (b *boot) sources() admin.Sources {
-	return admin.Sources{Node: b.nodeStats, Log: b.logStats, Rules: b.ruleStats, Links: b.linkStats}
+	return admin.Sources{Node: b.nodeStats, Log: b.logStats, Rules: b.ruleStats, Links: b.linkStats, Traffic: b.trafficStats}
 }
 
 func (b *boot) nodeStats() admin.NodeStats {
@@ -33,10 +36,17 @@ func (b *boot) logStats() admin.LogStats {
 
 func (b *boot) ruleStats() []admin.RuleStats {
 	var out []admin.RuleStats
-	for _, r := range b.dispatcher.Status().Rules {
+	status := b.dispatcher.Status()
+	for _, r := range status.Rules {
+		failures := make(map[string]uint64, len(dispatch.FailureKinds))
+		for _, kind := range dispatch.FailureKinds {
+			failures[string(kind)] = r.ByKind[kind]
+		}
 		out = append(out, admin.RuleStats{
-			App: r.App, Rule: r.Rule, Lag: r.Lag, LastSent: r.LastSent, Sent: r.Sent,
-			Attempts: r.Attempts, Failures: r.Failures, Skipped: r.Skipped, InBackoff: r.InBackoff,
+			App: r.App, Rule: r.Rule, Lag: r.Lag, Leading: status.Leading,
+			LagTime:  time.Duration(r.LagSeconds * float64(time.Second)),
+			LastSent: r.LastSent, Sent: r.Sent, Attempts: r.Attempts, Failures: failures,
+			Skipped: r.Skipped, InBackoff: r.InBackoff,
 		})
 	}
 	return out
@@ -50,4 +60,9 @@ func (b *boot) linkStats() []admin.LinkStats {
 		}
 	}
 	return out
+}
+
+func (b *boot) trafficStats() admin.TrafficStats {
+	s := b.cluster.Stats()
+	return admin.TrafficStats{SentBytes: s.BytesSent, ReceivedBytes: s.BytesReceived, Broken: s.LinksBroken, Overflows: s.QueueOverflows}
 }

@@ -96,8 +96,12 @@ func TestIndexNamesWhatExists(t *testing.T) {
 	}
 	for _, e := range got["endpoints"].([]any) {
 		path := e.(map[string]any)["path"].(string)
+		method, ok := e.(map[string]any)["method"].(string)
+		if !ok {
+			method = "GET"
+		}
 		w := httptest.NewRecorder()
-		New(c).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		New(c).ServeHTTP(w, httptest.NewRequest(method, path, nil))
 		if w.Code == 404 {
 			t.Errorf("the index names %s, which is not there", path)
 		}
@@ -213,6 +217,10 @@ func filled[T any](strings ...string) (v T) {
 		case string:
 			f.SetString(strings[0])
 			strings = strings[1:]
+		case map[string]uint64:
+			f.Set(reflect.ValueOf(map[string]uint64{"connect": uint64(300 + i), "timeout": uint64(400 + i)}))
+		default:
+			panic(fmt.Sprintf("field %s has a type that is not filled", s.Type().Field(i).Name))
 		}
 	}
 	return v
@@ -221,10 +229,11 @@ func filled[T any](strings ...string) (v T) {
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(NewCollector(Sources{
-		Node:  func() NodeStats { return filled[NodeStats]() },
-		Log:   func() LogStats { return filled[LogStats]() },
-		Rules: func() []RuleStats { return []RuleStats{filled[RuleStats]("demo", "a"), filled[RuleStats]("demo", "b")} },
-		Links: func() []LinkStats { return []LinkStats{filled[LinkStats]("n2")} },
+		Node:    func() NodeStats { return filled[NodeStats]() },
+		Log:     func() LogStats { return filled[LogStats]() },
+		Rules:   func() []RuleStats { return []RuleStats{filled[RuleStats]("demo", "a"), filled[RuleStats]("demo", "b")} },
+		Links:   func() []LinkStats { return []LinkStats{filled[LinkStats]("n2")} },
+		Traffic: func() TrafficStats { return filled[TrafficStats]() },
 	}))
 	w := httptest.NewRecorder()
 	New(Config{Gatherer: registry}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

@@ -39,22 +39,29 @@ type LogStats struct {
 // RuleStats is how one event rule fares. The counters are of this process.
 type RuleStats struct {
 	App, Rule string
-	Lag       uint64 // events of the log behind the rule's cursor
-	LastSent  uint64 // highest seq accepted by the sink
-	Sent      uint64 // events accepted
-	Attempts  uint64 // requests made
-	Failures  uint64 // requests not accepted
-	Skipped   uint64 // events gone before they could be sent
-	InBackoff bool   // waiting before it tries again
+	Lag       uint64            // events of the log behind the rule's cursor
+	Leading   bool              // whether this process sends; only then is there a LagTime
+	LagTime   time.Duration     // age of the oldest event that is wanted and not accepted
+	LastSent  uint64            // highest seq accepted by the sink
+	Sent      uint64            // events accepted
+	Attempts  uint64            // requests made
+	Failures  map[string]uint64 // requests not accepted, by kind; kinds that never happened are there too, as 0
+	Skipped   uint64            // events gone before they could be sent
+	InBackoff bool              // waiting before it tries again
 }
 
 // LinkStats is the state of the link to one other node.
 type LinkStats struct {
-	Node          string
-	Up            bool
+	Node string
+	Up   bool
+}
+
+// TrafficStats is what a node counts about its links to all other nodes together.
+type TrafficStats struct {
 	SentBytes     uint64
 	ReceivedBytes uint64
-	Overflows     uint64 // times the link was reset because its queue was full
+	Broken        uint64 // links that ended
+	Overflows     uint64 // of those, because their queue was full
 }
 
 // Sources are the functions that metrics are read from at each scrape. A nil one leaves its metrics out. They must be
@@ -64,6 +71,8 @@ type Sources struct {
 	Log   func() LogStats
 	Rules func() []RuleStats
 	Links func() []LinkStats
+	// Traffic is over all links.
+	Traffic func() TrafficStats
 }
 
 // Collector turns a node's own counters into Prometheus metrics. Register it with a registry.
@@ -96,15 +105,17 @@ var (
 	lastSeq       = desc("events_last_seq", "Seq of the newest event of the log.")
 	occupiedAll   = desc("log_channels_occupied", "Occupied channels of the whole cluster, as of this node's copy of the log.")
 	ruleLag       = desc("rule_lag_events", "Events of the log that the rule's cursor has not passed.", "app", "rule")
+	ruleLagTime   = desc("rule_lag_seconds", "Age of the oldest event that the rule wants and its sink has not accepted, in seconds; only from the node that sends.", "app", "rule")
 	ruleLast      = desc("rule_last_sent_seq", "Highest seq that the rule's sink accepted from this node.", "app", "rule")
 	ruleSent      = desc("rule_sent_events_total", "Events that the rule's sink accepted from this node.", "app", "rule")
 	ruleAttempts  = desc("rule_attempts_total", "Requests that this node made to the rule's sink.", "app", "rule")
-	ruleFailures  = desc("rule_failures_total", "Requests to the rule's sink that were not accepted.", "app", "rule")
+	ruleFailures  = desc("rule_failures_total", "Requests to the rule's sink that were not accepted, by kind: connect, timeout, broken, status or answer.", "app", "rule", "kind")
 	ruleSkipped   = desc("rule_skipped_events_total", "Events that were gone from the log before this node could send them.", "app", "rule")
 	ruleBackoff   = desc("rule_in_backoff", "1 while requests to the rule's sink wait to be tried again, else 0.", "app", "rule")
 	linkUp        = desc("link_up", "1 while the link to the other node is up, else 0.", "node")
-	linkBytes     = desc("link_bytes_total", "Bytes sent to (out) and received from (in) the other node.", "node", "direction")
-	linkOverflows = desc("link_overflows_total", "Times the link to the other node was reset because its queue was full.", "node")
+	linkBytes     = desc("link_bytes_total", "Bytes sent to (out) and received from (in) other nodes.", "direction")
+	linkBroken    = desc("link_breaks_total", "Links to other nodes that ended.")
+	linkOverflows = desc("link_overflows_total", "Links to other nodes that were reset because their queue was full.")
 )
 
 // Describe sends nothing: which metrics there are depends on the sources that are given.
@@ -123,9 +134,12 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 			collectRule(out, r)
 		}
 	}
+	if c.sources.Traffic != nil {
+		collectTraffic(out, c.sources.Traffic())
+	}
 	if c.sources.Links != nil {
 		for _, l := range c.sources.Links() {
-			collectLink(out, l)
+			gauge(out, linkUp, one(l.Up), l.Node)
 		}
 	}
 }
@@ -159,22 +173,27 @@ func collectLog(out chan<- prometheus.Metric, s LogStats) {
 
 func collectRule(out chan<- prometheus.Metric, s RuleStats) {
 	gauge(out, ruleLag, s.Lag, s.App, s.Rule)
+	if s.Leading {
+		gauge(out, ruleLagTime, s.LagTime.Seconds(), s.App, s.Rule)
+	}
 	gauge(out, ruleLast, s.LastSent, s.App, s.Rule)
 	counter(out, ruleSent, s.Sent, s.App, s.Rule)
 	counter(out, ruleAttempts, s.Attempts, s.App, s.Rule)
-	counter(out, ruleFailures, s.Failures, s.App, s.Rule)
+	for kind, n := range s.Failures {
+		counter(out, ruleFailures, n, s.App, s.Rule, kind)
+	}
 	counter(out, ruleSkipped, s.Skipped, s.App, s.Rule)
 	gauge(out, ruleBackoff, one(s.InBackoff), s.App, s.Rule)
 }
 
-func collectLink(out chan<- prometheus.Metric, s LinkStats) {
-	gauge(out, linkUp, one(s.Up), s.Node)
-	counter(out, linkBytes, s.SentBytes, s.Node, "out")
-	counter(out, linkBytes, s.ReceivedBytes, s.Node, "in")
-	counter(out, linkOverflows, s.Overflows, s.Node)
+func collectTraffic(out chan<- prometheus.Metric, s TrafficStats) {
+	counter(out, linkBytes, s.SentBytes, "out")
+	counter(out, linkBytes, s.ReceivedBytes, "in")
+	counter(out, linkBroken, s.Broken)
+	counter(out, linkOverflows, s.Overflows)
 }
 
-func gauge[N int | uint64](out chan<- prometheus.Metric, d *prometheus.Desc, v N, labels ...string) {
+func gauge[N int | uint64 | float64](out chan<- prometheus.Metric, d *prometheus.Desc, v N, labels ...string) {
 	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 }
 

@@ -1,12 +1,12 @@
 // Package admin is what an operator sees of a node: health, metrics, the cluster, the open channels of all apps and how
 // the rules fare. It is served on a listener of its own, without credentials; who can reach that listener may read all
-// this, and can change nothing.
+// this, and may have events sent again, which is all that can be changed here.
 //
 // It knows none of the rooms it shows: cmd fills in functions that return what to show.
 //
 // # Reading order
 //
-// [New] with [Config] (the handler), ready.go, channels.go, [Collector] with its input structs (metrics).
+// [New] with [Config] (the handler), ready.go, channels.go, replay.go, [Collector] with its input structs (metrics).
 //
 // # Goroutines, order, failure
 //
@@ -18,5 +18,7 @@
 //
 // /healthz says that the process answers, and nothing about the cluster: an orchestrator that restarts nodes by it must
 // not restart them all because a majority is missing. /readyz says whether to send clients here. GET /channels asks the
-// owners of all partitions and is refused rather than partial.
+// owners of all partitions and is refused rather than partial. What only the leader can do is answered elsewhere with a
+// redirect to it (307), which keeps the method. Requests that change something and come from a web page of another origin
+// are refused: the browser of an operator must not become a way in.
 package admin

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -22,22 +24,26 @@ type Config struct {
 	Rules   func() any       // for /rules: the dispatcher's status
 	// List returns up to limit open channels behind after, in order, of one app or (app "") of all, and where to go on
 	// (nil: that was all). It fails rather than leave out a partition.
-	List     func(ctx context.Context, app string, after channel.Position, prefix string, limit int) ([]channel.Listed, *channel.Position, error)
+	List func(ctx context.Context, app string, after channel.Position, prefix string, limit int) ([]channel.Listed, *channel.Position, error)
+	// Replay has a rule send again all events from seq from on. An *Elsewhere sends the client to the leader.
+	Replay   func(ctx context.Context, app, rule string, from uint64) error
 	Gatherer prometheus.Gatherer // for /metrics
 	Logger   *slog.Logger        // nil discards
 }
 
-// endpoints is what there is, for GET /.
+// endpoints is what there is, for GET /. What is not GET says so.
 var endpoints = []struct {
-	Path string `json:"path"`
-	Is   string `json:"is"`
+	Path   string `json:"path"`
+	Is     string `json:"is"`
+	Method string `json:"method,omitempty"`
 }{
-	{"/healthz", "200 while the process answers"},
-	{"/readyz", "200 while this node may serve clients, else 503 with the reasons"},
-	{"/metrics", "metrics for Prometheus"},
-	{"/cluster", "members, partitions, leader and epochs as this node knows them"},
-	{"/channels", "open channels of the cluster; parameters app, prefix, limit, cursor"},
-	{"/rules", "how the event rules fare"},
+	{Path: "/healthz", Is: "200 while the process answers"},
+	{Path: "/readyz", Is: "200 while this node may serve clients, else 503 with the reasons"},
+	{Path: "/metrics", Is: "metrics for Prometheus"},
+	{Path: "/cluster", Is: "members, partitions, leader and epochs as this node knows them"},
+	{Path: "/channels", Is: "open channels of the cluster; parameters app, prefix, limit, cursor"},
+	{Path: "/rules", Is: "how the event rules fare"},
+	{Path: "/rules/{app}/{rule}/replay", Is: "send events again; parameter from: the seq of the first", Method: "POST"},
 }
 
 type handler struct{ Config }
@@ -58,20 +64,26 @@ func New(c Config) http.Handler {
 		"/channels": h.channels,
 		"/metrics":  promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}).ServeHTTP,
 	} {
-		mux.HandleFunc(path, onlyGet(get))
+		mux.HandleFunc(path, only(get, http.MethodGet, http.MethodHead))
 	}
+	mux.HandleFunc("/rules/{app}/{rule}/replay", only(h.replay, http.MethodPost))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no %s here; GET / lists what there is", r.URL.Path)
 	})
-	return mux
+	// There are no credentials: a page in the browser of somebody who can reach this must not be able to change things.
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusForbidden, "requests that change something are not taken from web pages of other origins")
+	}))
+	return guard.Handler(mux)
 }
 
-// onlyGet refuses what would change something: nothing here can.
-func onlyGet(next http.HandlerFunc) http.HandlerFunc {
+// only refuses other methods.
+func only(next http.HandlerFunc, methods ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			refuse(w, http.StatusMethodNotAllowed, "method %s is not allowed on %s; use GET", r.Method, r.URL.Path)
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			refuse(w, http.StatusMethodNotAllowed, "method %s is not allowed on %s; use %s", r.Method, r.URL.Path, methods[0])
 			return
 		}
 		next(w, r)

@@ -34,6 +34,10 @@
 // all that is in it. After a change of leadership batches may be cut differently, so only the events' own ids tell for
 // certain what is new.
 //
+// [Dispatcher.Replay] has a rule send again what is retained. The rule's goroutine ends what is in flight, moves the cursor
+// in the log back and starts over from there, so the replay outlives a change of leadership; it is the only way in which a
+// cursor goes back.
+//
 // # When things go wrong
 //
 // A failed request is tried again after 100 ms, doubling up to 20 s, jittered, without end. An event that its sink never

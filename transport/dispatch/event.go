@@ -47,6 +47,9 @@ type EventLog interface {
 	EnsureCursor(ctx context.Context, name string) (uint64, error)
 	// SetCursor commits that everything up to seq is done. A cursor never moves back: a lower seq changes nothing.
 	SetCursor(ctx context.Context, name string, seq uint64) error
+	// RewindCursor commits that everything behind seq is to be done again. A cursor that has not got there stays where it
+	// is; it refuses to go where events are gone.
+	RewindCursor(ctx context.Context, name string, seq uint64) error
 	// DropCursor forgets a cursor; that there is none is no error.
 	DropCursor(ctx context.Context, name string) error
 	// Cursors returns all cursors by name. The caller owns the map.

@@ -114,6 +114,19 @@ func (l *fakeLog) SetCursor(_ context.Context, name string, seq uint64) error {
 	return nil
 }
 
+func (l *fakeLog) RewindCursor(_ context.Context, name string, seq uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	if seq+1 < l.first {
+		return errors.New("compacted")
+	}
+	l.cursors[name] = min(l.cursors[name], seq)
+	return nil
+}
+
 func (l *fakeLog) DropCursor(_ context.Context, name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

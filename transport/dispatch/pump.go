@@ -188,6 +188,21 @@ func (p *pump) waiting() bool {
 	return false
 }
 
+// oldest is when the oldest event that is read and not accepted was decided, Unix milliseconds; ok is false if there is
+// none. Every lane has its own in order.
+func (p *pump) oldest() (timeMs int64, ok bool) {
+	var first *Event
+	for i := range p.lanes {
+		if q := p.lanes[i].queue; len(q) > 0 && (first == nil || q[0].Seq < first.Seq) {
+			first = &q[0]
+		}
+	}
+	if first == nil {
+		return 0, false
+	}
+	return first.TimeMs, true
+}
+
 // inFlight is how many requests are.
 func (p *pump) inFlight() (n int) {
 	for i := range p.lanes {

@@ -16,12 +16,19 @@ type sender struct {
 	config *Config
 	rule   Rule
 
-	tally tally // what Status shows; over all terms
+	replays chan replay // not buffered: taken by a pass
+	tally   tally       // what Status shows; over all terms
+}
+
+// replay is a request to move the cursor back.
+type replay struct {
+	cursor uint64
+	done   chan<- error // has room
 }
 
 // newSender takes a validated rule.
 func newSender(c *Config, r Rule) (*sender, error) {
-	s := &sender{config: c, rule: r}
+	s := &sender{config: c, rule: r, replays: make(chan replay)}
 	sink, err := openSink(c, &s.rule) // what cannot be opened shall show now, not when this node leads
 	if err != nil {
 		return nil, fmt.Errorf("dispatch: rule %q of app %q: %w", r.ID, r.App, err)
@@ -49,10 +56,11 @@ type (
 	}
 )
 
-// work is the state of one term; touched by run's goroutine alone, except where said.
+// work is the state of one pass; touched by run's goroutine alone, except where said.
 type work struct {
 	*sender
-	ctx     context.Context
+	ctx     context.Context // ends with the pass
+	term    context.Context // ends with the term
 	pump    *pump
 	sink    sink
 	reports chan any // room for a report of every helper that can be running
@@ -65,6 +73,21 @@ type work struct {
 
 // run sends the rule's events until ctx ends. All it started has ended when it returns.
 func (s *sender) run(ctx context.Context) {
+	defer s.tally.leave()
+	sink, err := openSink(s.config, &s.rule)
+	if err != nil { // it was opened before
+		s.config.Logger.Error("cannot open the sink of a rule", "app", s.rule.App, "rule", s.rule.ID, "err", err)
+		return
+	}
+	defer sink.close()
+	for ctx.Err() == nil {
+		s.pass(ctx, sink)
+	}
+}
+
+// pass sends what is behind the cursor in the log, until ctx ends or somebody moves the cursor back. For that everything
+// in flight must have ended: it knows only the way forward.
+func (s *sender) pass(ctx context.Context, sink sink) {
 	var cursor uint64
 	err := insist(ctx, s.config, "ensure cursor", func(ctx context.Context) (err error) {
 		cursor, err = s.config.Log.EnsureCursor(ctx, s.rule.Cursor())
@@ -73,23 +96,24 @@ func (s *sender) run(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	sink, err := openSink(s.config, &s.rule)
-	if err != nil { // it was opened before
-		s.config.Logger.Error("cannot open the sink of a rule", "app", s.rule.App, "rule", s.rule.ID, "err", err)
-		return
-	}
-	defer sink.close()
+	working, stop := context.WithCancel(ctx)
 	w := &work{
-		sender: s, ctx: ctx, pump: newPump(s.rule.limits(s.config), cursor), sink: sink,
+		sender: s, ctx: working, term: ctx, pump: newPump(s.rule.limits(s.config), cursor), sink: sink,
 		reports: make(chan any, s.rule.Lanes+2),
 	}
-	defer s.tally.leave()
-	defer w.helpers.Wait()
-	w.loop()
+	replay := w.loop()
+	stop()
+	w.helpers.Wait()
+	if replay != nil {
+		replay.done <- bounded(ctx, func(ctx context.Context) error {
+			return s.config.Log.RewindCursor(ctx, s.rule.Cursor(), replay.cursor)
+		})
+	}
 }
 
-// loop does what there is to do, then waits for a report or for the time the pump asked for.
-func (w *work) loop() {
+// loop does what there is to do, then waits for a report or for the time the pump asked for. It returns when ctx ends, or
+// with a request to replay.
+func (w *work) loop() *replay {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -103,7 +127,9 @@ func (w *work) loop() {
 		}
 		select {
 		case <-w.ctx.Done():
-			return
+			return nil
+		case r := <-w.replays:
+			return &r
 		case r := <-w.reports:
 			w.report(time.Now(), r)
 		case <-wait:
@@ -131,7 +157,8 @@ func (w *work) act(now time.Time) {
 	}
 	if seq, ok := w.pump.commit(now); ok {
 		w.helpers.Go(func() {
-			err := bounded(w.ctx, func(ctx context.Context) error {
+			// Not given up when the pass ends: it must not happen after the cursor was moved back.
+			err := bounded(w.term, func(ctx context.Context) error {
 				return w.config.Log.SetCursor(ctx, w.rule.Cursor(), seq)
 			})
 			w.reports <- commitDone{seq, err}

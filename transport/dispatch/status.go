@@ -22,6 +22,10 @@ type RuleStatus struct {
 	Last   uint64 `json:"last_seq"` // last seq of the log
 	Lag    uint64 `json:"lag"`      // events of the log behind the cursor, also those the rule does not want
 
+	// LagSeconds is the age of the oldest event that the rule wants, this node has read and the sink has not accepted; 0
+	// when there is none, and on a node that does not lead.
+	LagSeconds float64 `json:"lag_seconds"`
+
 	LastSent  uint64                 `json:"last_sent_seq"` // highest seq the sink accepted
 	Sent      uint64                 `json:"sent"`          // events accepted
 	Attempts  uint64                 `json:"attempts"`      // requests made
@@ -33,6 +37,9 @@ type RuleStatus struct {
 	InBackoff bool                   `json:"in_backoff"` // some lane waits before it tries again
 	LastError string                 `json:"last_error,omitempty"`
 	ErrorTime time.Time              `json:"last_error_time,omitzero"`
+
+	waits    bool  // there is an oldest event
+	oldestMs int64 // when it was decided
 }
 
 // Status returns a copy of what is known now.
@@ -40,13 +47,16 @@ func (d *Dispatcher) Status() Status {
 	d.mu.Lock()
 	out := Status{Leading: d.term != nil, Rules: []RuleStatus{}}
 	d.mu.Unlock()
-	cursors := d.config.Log.Cursors()
+	cursors, now := d.config.Log.Cursors(), time.Now()
 	for _, s := range d.rules {
 		r := s.tally.copy()
 		r.App, r.Rule, r.Format = s.rule.App, s.rule.ID, s.rule.Format
 		r.Cursor = max(r.Cursor, cursors[s.rule.Cursor()])
 		_, last, _, _ := d.config.Log.Events(r.Cursor, 1)
 		r.Last = max(r.Last, last)
+		if r.waits { // the clock that decided may be ahead of ours
+			r.LagSeconds = max(now.Sub(time.UnixMilli(r.oldestMs)), 0).Seconds()
+		}
 		r.Lag = r.Last - min(r.Cursor, r.Last)
 		out.Rules = append(out.Rules, r)
 	}
@@ -73,13 +83,16 @@ func (t *tally) copy() (s RuleStatus) {
 // watch takes over what the pump knows.
 func (t *tally) watch(p *pump) {
 	t.with(func(s *RuleStatus) {
+		s.oldestMs, s.waits = p.oldest()
 		s.Cursor, s.Held, s.InFlight, s.InBackoff = p.prefix.cursor(), p.prefix.held(), p.inFlight(), p.waiting()
 	})
 }
 
 // leave forgets what ends with a term.
 func (t *tally) leave() {
-	t.with(func(s *RuleStatus) { s.Cursor, s.Last, s.Held, s.InFlight, s.InBackoff = 0, 0, 0, 0, false })
+	t.with(func(s *RuleStatus) {
+		s.Cursor, s.Last, s.Held, s.InFlight, s.InBackoff, s.waits = 0, 0, 0, 0, false, false
+	})
 }
 
 func (t *tally) see(last uint64) { t.with(func(s *RuleStatus) { s.Last = last }) }
