@@ -272,3 +272,63 @@ func flap(c *Client, i int, stop <-chan struct{}) {
 		}
 	}
 }
+
+// MoveBehindCut moves partitions to an owner that cannot hear one of the gateways: the owner must wait for it, for as
+// long as it is a live member, and declare nothing vacated that only this gateway holds. It needs five nodes.
+func (s *Sim) MoveBehindCut() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	leader := s.Leader()
+	if leader == nil {
+		s.fail("nobody leads a ready cluster")
+		return s.rec.History(), s.Failures()
+	}
+	// The leader hears everybody throughout, so that all leases hold.
+	other := func(k int) *Node { return s.Nodes()[(leader.Index+k)%s.Options.Nodes] }
+	gateway, owner, dying := other(1), other(2), other(3)
+	var channels []string
+	for i := range s.Options.Channels {
+		channels = append(channels, fmt.Sprintf("fast:behind-%d", i))
+	}
+	s.holders(channels, gateway.Index)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	s.Play(Schedule{
+		{Kind: CutPair, Node: gateway.Index, Peer: owner.Index, For: 8 * time.Second},
+		{At: time.Second, Kind: KillNode, Node: dying.Index, For: 9 * time.Second},
+	})
+	time.Sleep(healWait)
+	return s.Finish()
+}
+
+// AttachBehindCut lets clients attach to fresh channels at a node that was just cut off. Nothing can be committed there,
+// so none may be confirmed there, and when the lease has run out the clients must be sent to another node.
+func (s *Sim) AttachBehindCut() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	victim := s.Nodes()[s.Seed%uint64(s.Options.Nodes)]
+	var clients []*Client
+	for range 4 {
+		c := s.AddClient()
+		c.Connect(victim.Index)
+		c.Attach(fmt.Sprintf("room:old-%d", c.ID), 0)
+		clients = append(clients, c)
+	}
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	s.wg.Go(func() {
+		time.Sleep(500 * time.Millisecond)
+		for i := range s.Options.Channels {
+			clients[i%len(clients)].Attach(fmt.Sprintf("room:new-%d", i), 0)
+		}
+	})
+	s.Play(Schedule{{Kind: CutNode, Node: victim.Index, For: 12 * time.Second}})
+	time.Sleep(healWait)
+	return s.Finish()
+}

@@ -66,3 +66,13 @@ func TestListingUnderChurn(t *testing.T) {
 		return s.rec.History(), found
 	})
 }
+
+func TestMoveBehindCut(t *testing.T) {
+	scenario(t, 7, Options{Nodes: 5, Channels: 40}, (*Sim).MoveBehindCut)
+}
+
+func TestAttachBehindCut(t *testing.T) {
+	for seed := range uint64(3) {
+		scenario(t, seed, Options{Channels: 40}, (*Sim).AttachBehindCut)
+	}
+}
