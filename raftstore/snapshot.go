@@ -153,9 +153,9 @@ func (s *snapshot) writeEvents(fw *frameWriter) {
 		return
 	}
 	for i, c := range v.chunks {
-		data := c.data
-		if i == len(v.chunks)-1 {
-			data = v.tail
+		data := v.tail // of the last chunk, which is being appended to
+		if i < len(v.chunks)-1 {
+			data = c.data
 		}
 		seq := (v.first/chunkEvents + uint64(i)) * chunkEvents
 		if i == 0 {
