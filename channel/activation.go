@@ -11,6 +11,7 @@ import (
 type tenure struct {
 	partition *partition
 	epoch     uint64
+	since     Stamp // all publishes behind it were taken here or by owners whose histories were taken over
 	over      atomic.Bool
 }
 

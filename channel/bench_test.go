@@ -3,6 +3,7 @@ package channel
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,26 +89,31 @@ func holding(name string, version uint64, n int32) *Register {
 // BenchmarkPublish is one publish through the host to one gateway with subscribers: serial, Delivery, Published.
 func BenchmarkPublish(b *testing.B) {
 	for _, n := range []int{1, 64, 10_000} {
-		b.Run(fmt.Sprintf("channels=%d", n), func(b *testing.B) {
-			h, gateways := benchHost(b, standSettings)
-			channels := benchChannels(n)
-			for i, c := range channels {
-				h.FromGateway(boot1, c.part, 1, holding(c.name, uint64(i), 1))
-			}
-			until(func() bool { return gateways.registered.Load() == int64(n) })
-			messages := []Message{{Name: "m", Kind: StringData, Data: make([]byte, 128)}}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := range b.N {
-				c := channels[i%n]
-				h.FromGateway(boot1, c.part, 1, &Publish{App: "app", Name: c.name, Req: uint64(i), ConnID: "c", ID: "c:1", Messages: messages})
-				if i%256 == 255 { // stays within one mailbox
-					until(func() bool { return int64(i)-gateways.published.Load() < 256 })
-				}
-			}
-			until(func() bool { return gateways.published.Load() == int64(b.N) })
-		})
+		b.Run(fmt.Sprintf("channels=%d", n), func(b *testing.B) { benchPublish(b, n, 0) })
+		b.Run(fmt.Sprintf("channels=%d/history", n), func(b *testing.B) { benchPublish(b, n, 2*time.Minute) })
 	}
+}
+
+func benchPublish(b *testing.B, n int, retention time.Duration) {
+	settings := standSettings
+	settings.Retention = retention
+	h, gateways := benchHost(b, settings)
+	channels := benchChannels(n)
+	for i, c := range channels {
+		h.FromGateway(boot1, c.part, 1, holding(c.name, uint64(i), 1))
+	}
+	until(func() bool { return gateways.registered.Load() == int64(n) })
+	messages := []Message{{Name: "m", Kind: StringData, Data: make([]byte, 128)}}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		c := channels[i%n]
+		h.FromGateway(boot1, c.part, 1, &Publish{App: "app", Name: c.name, Req: uint64(i), ConnID: "c", ID: "c:" + strconv.Itoa(i), Messages: messages})
+		if i%256 == 255 { // stays within one mailbox
+			until(func() bool { return int64(i)-gateways.published.Load() < 256 })
+		}
+	}
+	until(func() bool { return gateways.published.Load() == int64(b.N) })
 }
 
 // BenchmarkRegisterCycle is an attach and a detach on a channel that others hold: two registers, each confirmed.

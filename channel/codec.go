@@ -16,15 +16,18 @@ const (
 	framePublish
 	frameQuery
 	frameList
+	frameHistory
 )
 
+// 0x11 and 0x12 were earlier layouts of Registered and Delivery.
 const (
-	frameRegistered byte = 0x11 + iota
-	frameDelivery
-	frameOccupancy
+	frameOccupancy byte = 0x13 + iota
 	framePublished
 	frameQueryResult
 	frameListResult
+	frameRegistered
+	frameDelivery
+	frameHistoryResult
 )
 
 // Limits of the decoders. Encoders do not check them: the edge admits nothing that large.

@@ -12,6 +12,7 @@ func AppendToGateway(dst []byte, m ToGateway) []byte {
 		w.uint(m.Version)
 		w.text(m.Serial)
 		w.counts(&m.Counts)
+		w.bool(m.Lost)
 	case *Delivery:
 		w.delivery(m)
 	case *Occupancy:
@@ -39,6 +40,14 @@ func AppendToGateway(dst []byte, m ToGateway) []byte {
 		}
 		w.bool(m.More)
 		w.uint(uint64(m.Refusal))
+	case *HistoryResult:
+		w.byte(frameHistoryResult)
+		w.uint(m.Req)
+		w.text(m.Serial)
+		w.bool(m.Complete)
+		w.bool(m.More)
+		w.uint(uint64(m.Refusal))
+		w.deliveries(m.Deliveries)
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -52,13 +61,17 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 		return nil, err
 	}
 	if t == frameDelivery {
-		return decodeDelivery(frame)
+		d, err := decodeDelivery(frame)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	var m ToGateway
 	r := newReader(frame)
 	switch t {
 	case frameRegistered:
-		m = &Registered{App: r.string(), Name: r.string(), Version: r.uint(), Serial: r.string(), Counts: r.counts()}
+		m = &Registered{App: r.string(), Name: r.string(), Version: r.uint(), Serial: r.string(), Counts: r.counts(), Lost: r.bool()}
 	case frameOccupancy:
 		m = &Occupancy{App: r.string(), Name: r.string(), Counts: r.counts()}
 	case framePublished:
@@ -67,6 +80,11 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 		m = &QueryResult{Req: r.uint(), Active: r.bool(), Counts: r.counts(), Refusal: r.refusal()}
 	case frameListResult:
 		m = r.listResult()
+	case frameHistoryResult:
+		m = &HistoryResult{
+			Req: r.uint(), Serial: r.string(), Complete: r.bool(), More: r.bool(), Refusal: r.refusal(),
+			Deliveries: r.deliveries(frame),
+		}
 	default:
 		return nil, unknownFrame(t)
 	}

@@ -38,23 +38,68 @@ func (w *writer) delivery(m *Delivery) {
 	w.uint(payloadSize(m.Messages))
 	w.name(m.App, m.Name)
 	w.text(m.Serial)
+	w.text(m.Prev)
 	w.text(m.ID)
 	w.text(m.ConnID)
 	w.int(m.TimeMs)
 	w.messages(m.Messages)
 }
 
-func decodeDelivery(frame []byte) (ToGateway, error) {
+func decodeDelivery(frame []byte) (*Delivery, error) {
 	r, payload, err := messageReader(frame)
 	if err != nil {
 		return nil, err
 	}
-	m := &Delivery{App: r.string(), Name: r.string(), Serial: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int()}
+	m := &Delivery{App: r.string(), Name: r.string(), Serial: r.string(), Prev: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int()}
 	m.Messages = r.messages(payload)
 	if err := r.end(); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// deliveries writes a number of Deliveries, each as a frame of its own behind its length.
+func (w *writer) deliveries(list []*Delivery) {
+	w.uint(uint64(len(list)))
+	var one writer
+	for _, d := range list {
+		one = one[:0]
+		one.delivery(d)
+		w.uint(uint64(len(one)))
+		*w = append(*w, one...)
+	}
+}
+
+// deliverySizeMin is the least a Delivery takes with its length.
+const deliverySizeMin = 10
+
+// deliveries reads what writer.deliveries wrote; frame is the whole that r reads.
+func (r *reader) deliveries(frame []byte) []*Delivery {
+	n := r.many(deliverySizeMin)
+	if n == 0 {
+		return nil
+	}
+	list := make([]*Delivery, n)
+	for i := range list {
+		size := r.uint()
+		if r.err != nil || size > uint64(r.left()) {
+			r.fail("delivery cut short")
+			return nil
+		}
+		inner := frame[r.at : r.at+int(size)]
+		if t, err := frameType(inner); err != nil || t != frameDelivery {
+			r.fail("no delivery")
+			return nil
+		}
+		d, err := decodeDelivery(inner)
+		if err != nil {
+			r.fail(err.Error())
+			return nil
+		}
+		list[i] = d
+		r.at += int(size)
+	}
+	return list
 }
 
 func payloadSize(messages []Message) (n uint64) {

@@ -40,6 +40,16 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.name(m.After.App, m.After.Name)
 		w.text(m.Prefix)
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
+	case *History:
+		w.byte(frameHistory)
+		w.uint(m.Req)
+		w.name(m.App, m.Name)
+		w.text(m.After)
+		w.text(m.Until)
+		w.int(m.StartMs)
+		w.int(m.EndMs)
+		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
+		w.bool(m.Backwards)
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -74,6 +84,12 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 			Req: r.uint(), App: r.string(),
 			After:  Position{Hash: r.uint(), App: r.string(), Name: r.string()},
 			Prefix: r.string(), Limit: int(r.count()),
+		}
+	case frameHistory:
+		r = newReader(frame)
+		m = &History{
+			Req: r.uint(), App: r.string(), Name: r.string(), After: r.string(), Until: r.string(),
+			StartMs: r.int(), EndMs: r.int(), Limit: int(r.count()), Backwards: r.bool(),
 		}
 	default:
 		return nil, unknownFrame(t)

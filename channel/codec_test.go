@@ -36,18 +36,23 @@ var toOwnerSamples = map[string]ToOwner{
 	"publish":        &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: -1, ID: "conn:1", Messages: sampleMessages()},
 	"publish_empty":  &Publish{App: "demo", Name: "chat:a"},
 	"query":          &Query{App: "demo", Name: "chat:a", Req: 3},
+	"history":        &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Until: "01726585978590-009@abc", StartMs: 1, EndMs: 1726585978590, Limit: 100, Backwards: true},
 	"list":           &List{Req: 4, App: "demo", After: Position{Hash: 1 << 63, App: "demo", Name: "x"}, Prefix: "chat:", Limit: 100},
 }
 
 var toGatewaySamples = map[string]ToGateway{
-	"registered":   &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}},
-	"delivery":     &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+	"registered":   &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}, Lost: true},
+	"delivery":     &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
 	"occupancy":    &Occupancy{App: "demo", Name: "chat:a", Counts: Counts{1, 1, 1, 1, 1, 1, 1, 1}},
 	"published":    &Published{Req: 99, Serial: "01726585978590-002@abc"},
 	"refused":      &Published{Req: 99, Refusal: Busy},
 	"query_result": &QueryResult{Req: 3, Active: true, Counts: Counts{1}},
 	"list_result": &ListResult{Req: 4, More: true, Channels: []Listed{
 		{App: "demo", Name: "chat:a", Counts: Counts{1}}, {App: "demo", Name: "chat:b"},
+	}},
+	"history_result": &HistoryResult{Req: 5, Serial: "01726585978590-002@abc", Complete: true, More: true, Deliveries: []*Delivery{
+		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+		{App: "demo", Name: "chat:a", Serial: "01726585978590-003@abc"},
 	}},
 	"list_refused": &ListResult{Req: 4, Refusal: NotOwner},
 }

@@ -22,7 +22,7 @@ type Counts [NumCategories]int32
 // GatewayID names one boot of a node as a holder of attachments. A node that starts again is another gateway.
 type GatewayID struct{ Node, Boot string }
 
-// ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query or *List.
+// ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query, *List or *History.
 type ToOwner interface{ toOwner() }
 
 // Register is what one gateway holds on one channel: absolute numbers, never deltas, so a lost or repeated one cannot
@@ -56,6 +56,19 @@ type Query struct {
 	Req       uint64
 }
 
+// History asks for publishes that a channel keeps. It never opens the channel nor keeps it open. On one link the answer
+// comes in the order of Deliveries: it has everything that those before it had, and nothing of those behind it.
+type History struct {
+	App, Name string
+	Req       uint64
+	After     string // only what is behind this serial; "" for no bound
+	Until     string // only up to and including this serial; "" for no bound
+	StartMs   int64  // published at this Unix time or later; 0 for no bound
+	EndMs     int64  // published at this Unix time or earlier; 0 for no bound
+	Limit     int    // messages, after which no further publish is added; out of 1..1000: 1000
+	Backwards bool   // newest first, and the bounds cut off the oldest
+}
+
 // Position is a place in the order of enumeration: by hash, then app, then name. The zero Position is before all.
 type Position struct {
 	Hash      uint64
@@ -71,7 +84,8 @@ type List struct {
 	Limit  int
 }
 
-// ToGateway is what an owner says to a gateway: *Registered, *Delivery, *Occupancy, *Published, *QueryResult or *ListResult.
+// ToGateway is what an owner says to a gateway: *Registered, *Delivery, *Occupancy, *Published,
+// *QueryResult, *ListResult or *HistoryResult.
 type ToGateway interface{ toGateway() }
 
 // Registered confirms every Register of the channel up to Version: where they made the channel occupied, that is committed.
@@ -80,12 +94,14 @@ type Registered struct {
 	Version   uint64
 	Serial    string // the attach point: deliveries after this frame have greater serials
 	Counts    Counts // occupancy of the whole cluster
+	Lost      bool   // messages behind the serial of the Snapshot's Register are lost to the owner
 }
 
 // Delivery is one publish for a gateway's attachments.
 type Delivery struct {
 	App, Name string
 	Serial    string // channelSerial
+	Prev      string // position of the publish before it: a gateway that stands elsewhere has missed something
 	ID        string // base of the message ids
 	ConnID    string
 	TimeMs    int64
@@ -127,6 +143,16 @@ type ListResult struct {
 	Refusal  Refusal
 }
 
+// HistoryResult answers a History.
+type HistoryResult struct {
+	Req        uint64
+	Deliveries []*Delivery // whole publishes in the order asked for
+	Serial     string      // where the channel stood
+	Complete   bool        // nothing behind After is missing but for what the other bounds left out
+	More       bool        // the bounds of one answer were reached: ask on behind the last one
+	Refusal    Refusal
+}
+
 // Refusal says why an owner did not do what it was asked; the edge turns it into a code of its protocol.
 type Refusal uint8
 
@@ -164,10 +190,12 @@ func (*Register) toOwner() {}
 func (*Publish) toOwner()  {}
 func (*Query) toOwner()    {}
 func (*List) toOwner()     {}
+func (*History) toOwner()  {}
 
-func (*Registered) toGateway()  {}
-func (*Delivery) toGateway()    {}
-func (*Occupancy) toGateway()   {}
-func (*Published) toGateway()   {}
-func (*QueryResult) toGateway() {}
-func (*ListResult) toGateway()  {}
+func (*Registered) toGateway()    {}
+func (*Delivery) toGateway()      {}
+func (*Occupancy) toGateway()     {}
+func (*Published) toGateway()     {}
+func (*QueryResult) toGateway()   {}
+func (*ListResult) toGateway()    {}
+func (*HistoryResult) toGateway() {}

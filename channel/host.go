@@ -130,6 +130,10 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 		if result := p.query(g, epoch, m); result != nil {
 			h.answer(from, part, epoch, result)
 		}
+	case *History:
+		if result := p.history(g, epoch, m); result != nil {
+			h.answer(from, part, epoch, result)
+		}
 	case *List:
 		h.answer(from, part, epoch, p.list(epoch, m))
 	}
@@ -210,6 +214,8 @@ func (h *Host) refuse(to GatewayID, part uint32, epoch uint64, m ToOwner, why Re
 		answer = &QueryResult{Req: m.Req, Refusal: why}
 	case *List:
 		answer = &ListResult{Req: m.Req, Refusal: why}
+	case *History:
+		answer = &HistoryResult{Req: m.Req, Refusal: why}
 	default:
 		return
 	}
@@ -226,6 +232,13 @@ func (h *Host) moment() Moment {
 	return Moment{Since: h.sys.At(t), UnixMs: t.UnixMilli(), Leased: h.cfg.Lease.Held()}
 }
 
+// now is the stamp of this moment, above all that channels here were closed with.
+func (h *Host) now() Stamp {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maxStamp(h.floor, Stamp{ms: time.Now().UnixMilli()})
+}
+
 // grace is how much of the time after a restart is left.
 func (h *Host) grace() time.Duration {
 	if h.cfg.RestartGraceUntil == nil {
@@ -239,8 +252,9 @@ func (h *Host) grace() time.Duration {
 }
 
 // newState makes a channel's state. Names are copied, so that the frame they came in can go.
-func (h *Host) newState(app, name string) State {
+func (h *Host) newState(app, name string, since Stamp) State {
 	settings := h.cfg.Settings(app, name)
+	unixMs := time.Now().UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	profile := h.profiles[settings]
@@ -253,7 +267,9 @@ func (h *Host) newState(app, name string) State {
 		kept = strings.Clone(app)
 		h.apps[kept] = kept
 	}
-	return NewState(kept, strings.Clone(name), profile, h.floor)
+	s := NewState(kept, strings.Clone(name), profile, h.floor)
+	s.Remember(since, unixMs)
+	return s
 }
 
 func (h *Host) raiseFloor(p Stamp) {

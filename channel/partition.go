@@ -126,7 +126,7 @@ func (p *partition) acquire(epoch uint64) {
 	}
 	left := p.end()
 	p.known, p.at, p.since = epoch, rebuilding, time.Now()
-	p.tenure = &tenure{partition: p, epoch: epoch}
+	p.tenure = &tenure{partition: p, epoch: epoch, since: p.host.now()}
 	p.applyRoster()
 	p.barrier = Barrier{}
 	p.barrier.Live(p.roster.live)
@@ -199,6 +199,8 @@ func (p *partition) refuseAll(left unserved) {
 			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Publish, NotOwner)
 		case InQuery:
 			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Query, NotOwner)
+		case InHistory:
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.History, NotOwner)
 		}
 	}
 }
@@ -232,7 +234,7 @@ func (p *partition) open(t *tenure, held []Held) {
 
 // activate makes a channel's actor. Nothing runs before its first message.
 func (p *partition) activate(pos Position, prepare func(*State)) *activation {
-	a := &activation{tenure: p.tenure, state: p.host.newState(pos.App, pos.Name)}
+	a := &activation{tenure: p.tenure, state: p.host.newState(pos.App, pos.Name, p.tenure.since)}
 	a.Init(p.host.sys, a)
 	if prepare != nil {
 		prepare(&a.state)
@@ -283,27 +285,46 @@ func (p *partition) publish(g Gateway, epoch uint64, m *Publish) Refusal {
 
 // query passes the question to the channel, or answers it when there is none: asking opens nothing.
 func (p *partition) query(g Gateway, epoch uint64, m *Query) *QueryResult {
-	pos, ok := p.host.place(p.id, m.App, m.Name)
+	refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InQuery, Query: m})
+	if passed {
+		return nil
+	}
+	return &QueryResult{Req: m.Req, Refusal: refusal}
+}
+
+// history does the same with a question for the past. A channel that is not there has none.
+func (p *partition) history(g Gateway, epoch uint64, m *History) *HistoryResult {
+	refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InHistory, History: m})
+	if passed {
+		return nil
+	}
+	return &HistoryResult{Req: m.Req, Refusal: refusal, Complete: m.After == ""}
+}
+
+// ask gives a question to a channel, if there is one and it takes it.
+func (p *partition) ask(g Gateway, epoch uint64, app, name string, in Input) (refusal Refusal, passed bool) {
+	pos, ok := p.host.place(p.id, app, name)
 	if !ok || !p.host.cfg.Lease.Held() {
 		p.host.counters.refused.Add(1)
-		return &QueryResult{Req: m.Req, Refusal: NotOwner}
+		return NotOwner, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.owns(epoch) {
 		p.host.counters.refused.Add(1)
-		return &QueryResult{Req: m.Req, Refusal: NotOwner}
+		return NotOwner, false
 	}
 	if a := p.channels.find(pos); a != nil {
-		switch a.Offer(Input{Kind: InQuery, From: g, Query: m}, p.host.cfg.Mailbox) {
+		in.From = g
+		switch a.Offer(in, p.host.cfg.Mailbox) {
 		case actor.Accepted:
-			return nil
+			return Accepted, true
 		case actor.Full:
 			p.host.counters.full.Add(1)
-			return &QueryResult{Req: m.Req, Refusal: Busy}
+			return Busy, false
 		}
 	}
-	return &QueryResult{Req: m.Req}
+	return Accepted, false
 }
 
 // list walks the open channels in order. It reads the states from outside their actors, so it neither wakes nor opens one.

@@ -9,9 +9,7 @@ func (s *State) register(now Moment, in Input) {
 	} else if !in.Fresh && r.Version < v.version {
 		return // said again, late
 	}
-	if seen := parseSerial(r.Serial); s.last.less(seen) {
-		s.last = seen
-	}
+	s.sees(v, in.Fresh, parseSerial(r.Serial))
 	v.version = r.Version
 	s.setCounts(now, v, r.Counts)
 	s.setConfirm(v, r.Confirm || v.confirm && !in.Fresh)
@@ -21,6 +19,21 @@ func (s *State) register(now Moment, in Input) {
 	}
 	if v.holdsNothing() {
 		s.remove(v)
+	}
+}
+
+// sees takes in what a gateway has seen of the channel. In a Snapshot that is where it has to go on from.
+func (s *State) sees(v *vector, fresh bool, seen Stamp) {
+	if seen == (Stamp{}) {
+		return
+	}
+	if s.shown.less(seen) {
+		// There was more than is known here, and others may not have seen it.
+		s.shown, s.last = seen, maxStamp(s.last, seen)
+		s.since = maxStamp(s.since, seen)
+	}
+	if fresh && seen.less(s.since) {
+		v.lost = true
 	}
 }
 

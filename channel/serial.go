@@ -44,6 +44,14 @@ func (p Stamp) serial(series string) string {
 	return string(b)
 }
 
+// position is the serial without its series.
+func (p Stamp) position() string {
+	var space [positionBytes]byte
+	b := appendPadded(space[:0], p.ms, 14)
+	b = append(b, '-')
+	return string(appendPadded(b, int64(p.n), 3))
+}
+
 func appendPadded(b []byte, v int64, width int) []byte {
 	start := len(b)
 	for range width {
@@ -74,3 +82,9 @@ func parseSerial(s string) Stamp {
 	}
 	return Stamp{ms: int64(m), n: uint16(c)}
 }
+
+// positionBytes is how long the part of a serial is that says where it stands; the series follows.
+const positionBytes = 14 + 1 + 3
+
+// SerialPosition is the part of a serial that says where it stands in its channel. Positions sort as texts.
+func SerialPosition(serial string) string { return serial[:min(len(serial), positionBytes)] }

@@ -8,6 +8,7 @@ type Settings struct {
 	IdleClose             time.Duration // unattached and unused for this long before the channel closes
 	OccupancyInterval     time.Duration // occupancy events that cross no zero wait at most this long
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
+	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
 }
 
 // Moment is what the shell knows when it steps a state.
@@ -30,6 +31,7 @@ const (
 	InCommitted                  // the outstanding proposal is committed
 	InFailed                     // it never will be under this epoch
 	InOpened                     // every gateway has been heard after a Restore
+	InHistory                    // History of From
 )
 
 // Input is one thing that happened to a channel.
@@ -40,6 +42,7 @@ type Input struct {
 	Register *Register
 	Publish  *Publish
 	Query    *Query
+	History  *History
 }
 
 // Effect is one thing the shell must now do: propose a transition of the channel, or send a message.
@@ -84,9 +87,13 @@ type State struct {
 	rollAt   time.Duration // when changed counts are told at the latest; 0: none to tell
 	retryAt  time.Duration // when to look for a lease again; 0: not needed
 
-	last    Stamp // greatest serial given or seen
-	owed    int32 // vectors with confirm
-	watched int32 // vectors with watch
+	last    Stamp    // greatest serial given or seen
+	shown   Stamp    // greatest serial that anybody may know
+	since   Stamp    // all that was published behind it was kept here
+	expired Stamp    // up to here publishes may be gone because of their age
+	past    *history // nil when there is nothing to keep
+	owed    int32    // vectors with confirm
+	watched int32    // vectors with watch
 	phase   phase
 	open    bool
 	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
@@ -94,7 +101,13 @@ type State struct {
 
 // NewState makes a channel that is closed and vacant. Its serials go on above floor.
 func NewState(app, name string, profile *Profile, floor Stamp) State {
-	return State{profile: profile, app: app, name: name, last: floor}
+	return State{profile: profile, app: app, name: name, last: floor, shown: floor}
+}
+
+// Remember says what is known of the channel's past although nothing of it is kept here: all publishes behind since
+// were kept by this owner or those before it, and those that were are gone when they are older than the retention.
+func (s *State) Remember(since Stamp, unixMs int64) {
+	s.since, s.expired = since, Stamp{ms: max(unixMs-s.profile.Retention.Milliseconds(), 0)}
 }
 
 // Restore is for the first moments of an owner: nothing is said before InOpened, since a sum over some of the gateways
@@ -119,7 +132,7 @@ func (s *State) Counts() Counts { return s.sum }
 
 // Done reports that nothing would be lost if the state were forgotten.
 func (s *State) Done() bool {
-	return !s.open && s.phase == vacant && s.held.len() == 0 && !s.waiting
+	return !s.open && s.phase == vacant && s.held.len() == 0 && !s.waiting && s.past == nil
 }
 
 // Wake is when a tick is needed at the latest; 0 is never.
@@ -146,6 +159,9 @@ func (s *State) Wake() time.Duration {
 	if s.open && !s.attached() {
 		sooner(s.usedAt + s.profile.IdleClose)
 	}
+	if s.past != nil && s.past.shown > 0 {
+		sooner(s.past.entries[0].at + s.profile.Retention + s.profile.Retention/expirySlack)
+	}
 	return at
 }
 
@@ -161,6 +177,8 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return s.publish(now, in.From, in.Publish, effects)
 	case InQuery:
 		return append(effects, Effect{To: in.From, Message: s.query(now, in.Query)})
+	case InHistory:
+		return append(effects, Effect{To: in.From, Message: s.recall(now, in.History)})
 	case InCommitted:
 		s.committed()
 	case InFailed:
@@ -177,6 +195,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 		return effects
 	}
 	s.close(now)
+	s.expireHistory(now)
 	s.follow()
 	if s.watched == 0 {
 		s.rollAt = 0
@@ -252,9 +271,9 @@ func (s *State) confirm(now Moment, effects []Effect) []Effect {
 			continue
 		}
 		effects = append(effects, Effect{To: v.gateway, Message: &Registered{
-			App: s.app, Name: s.name, Version: v.version, Serial: serial, Counts: s.sum,
+			App: s.app, Name: s.name, Version: v.version, Serial: serial, Counts: s.sum, Lost: v.lost,
 		}})
-		v.confirm = false
+		v.confirm, v.lost = false, false
 		s.owed--
 		if v.watch != nil && v.watch.seeded {
 			v.watch.seeded, v.watch.known, v.watch.told = false, true, s.sum
@@ -271,7 +290,10 @@ func (s *State) point(now Moment) Stamp {
 	if s.last == (Stamp{}) {
 		s.last.ms = now.UnixMs
 	}
-	return s.last
+	if s.shown == (Stamp{}) {
+		s.shown = s.last
+	}
+	return s.shown
 }
 
 // tell brings occupancy events to the gateways that watch.
@@ -307,24 +329,67 @@ func (s *State) tell(now Moment, effects []Effect) []Effect {
 	return effects
 }
 
-// publish gives the messages their serial and sends them to every gateway with subscribers, the publisher's included.
+// publish gives the messages their serial and sends them to every gateway with subscribers, the publisher's included. A
+// publish that is known is answered as it was the first time.
 func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) []Effect {
 	if !now.Leased || s.waiting {
 		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: NotOwner}})
 	}
-	s.last = s.last.after(now.UnixMs)
-	s.open, s.usedAt = true, now.Since
-	serial := s.last.serial(s.profile.Series)
-	if s.sum[Subscribers] > 0 {
-		d := &Delivery{App: s.app, Name: s.name, Serial: serial, ID: p.ID, ConnID: p.ConnID, TimeMs: now.UnixMs, Messages: p.Messages}
-		for i := range s.held.len() {
-			if v := s.held.at(i); v.counts[Subscribers] > 0 {
-				effects = append(effects, Effect{To: v.gateway, Message: d})
-			}
+	s.expireHistory(now)
+	if s.past != nil {
+		if e, _ := s.past.find(p.ID); e != nil {
+			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: e.d.Serial}})
 		}
 	}
+	prev := s.prev(now)
+	s.last = s.last.after(now.UnixMs)
+	s.shown = s.last
+	s.open, s.usedAt = true, now.Since
+	serial := s.last.serial(s.profile.Series)
+	d := &Delivery{
+		App: s.app, Name: s.name, Serial: serial, Prev: prev, ID: p.ID, ConnID: p.ConnID,
+		TimeMs: now.UnixMs, Messages: p.Messages,
+	}
+	s.keep(now, d)
+	effects = s.deliver(d, effects)
 	// The answer comes last: a publisher that reads it knows the message to be on its way everywhere.
 	return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
+}
+
+// prev is the position of the publish before the one to come, or where the channel stands when there was none.
+func (s *State) prev(now Moment) string {
+	if s.past != nil {
+		if e := &s.past.entries[len(s.past.entries)-1]; e.stamp == s.last {
+			return SerialPosition(e.d.Serial)
+		}
+	}
+	return s.point(now).position()
+}
+
+// keep adds a publish to the history.
+func (s *State) keep(now Moment, d *Delivery) {
+	if s.profile.Retention <= 0 {
+		s.since = s.last
+		return
+	}
+	if s.past == nil {
+		s.past = &history{}
+	}
+	s.since = maxStamp(s.since, s.past.add(s.last, now.Since, d))
+	s.past.shown++
+}
+
+// deliver sends a publish to every gateway with subscribers.
+func (s *State) deliver(d *Delivery, effects []Effect) []Effect {
+	if s.sum[Subscribers] == 0 {
+		return effects
+	}
+	for i := range s.held.len() {
+		if v := s.held.at(i); v.counts[Subscribers] > 0 {
+			effects = append(effects, Effect{To: v.gateway, Message: d})
+		}
+	}
+	return effects
 }
 
 func (s *State) query(now Moment, q *Query) *QueryResult {

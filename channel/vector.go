@@ -7,6 +7,7 @@ type Gateway uint32
 type vector struct {
 	gateway Gateway
 	confirm bool // a Registered is owed
+	lost    bool // and has to say that the gateway missed what cannot be told any more
 	version uint64
 	counts  Counts
 	watch   *watch // nil when nobody watches there, which is the common case

@@ -1,0 +1,244 @@
+package channel
+
+import (
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+const (
+	// historyBytes is what one channel keeps of its messages at most, by estimate. The oldest go first.
+	historyBytes = 4 << 20
+	// historyIDs is how many ids of publishes a channel knows again at most, those whose messages are gone included.
+	historyIDs = 1 << 16
+	// indexFrom is from how many publishes on ids are looked up in a map.
+	indexFrom = 16
+	// entryCost is what a publish takes beside its texts and payloads.
+	entryCost = 256
+	// messageCost is what a message takes beside its texts and payload.
+	messageCost = 128
+	// expirySlack is the part of the retention by which entries may outlive it, so that a busy channel does not wake up
+	// for each of them.
+	expirySlack = 8
+)
+
+// history is what a channel keeps of its publishes for as long as its retention: the Deliveries themselves, which are
+// immutable and shared with those who sent them, and the ids by which a publish that is said again is known. When the
+// messages take too much room the oldest are let go and only their ids stay.
+//
+// Publishes behind shown are not to be seen yet: they wait for the follower's copy.
+type history struct {
+	entries []entry // in order of serial
+	first   uint64  // number of entries[0], counted over the life of the history
+	light   int     // of the first entries, those without messages
+	shown   int     // entries that may be seen
+	bytes   int
+	index   map[uint64]uint64 // hash of id → number; nil while there are few
+	waits   []wait            // answers that are due when their publish is shown, in order of number
+}
+
+type entry struct {
+	d     *Delivery // without its messages when they were let go
+	stamp Stamp
+	at    time.Duration
+	size  int
+}
+
+// wait is a publisher that is answered when a publish can be seen.
+type wait struct {
+	number uint64
+	from   Gateway
+	req    uint64
+}
+
+// deliverySize is what a Delivery takes in memory, by estimate.
+func deliverySize(d *Delivery) int {
+	n := entryCost
+	for i := range d.Messages {
+		m := &d.Messages[i]
+		n += messageCost + len(m.ID) + len(m.Name) + len(m.ClientID) + len(m.Encoding) + len(m.Data) + len(m.Extras)
+	}
+	return n
+}
+
+// find gives the entry of an id, nil when there is none. A publish without an id is never known again.
+func (h *history) find(id string) (*entry, uint64) {
+	if id == "" {
+		return nil, 0
+	}
+	if h.index != nil {
+		if n, ok := h.index[xxhash.Sum64String(id)]; ok {
+			if e := &h.entries[n-h.first]; e.d.ID == id {
+				return e, n
+			}
+		}
+		return nil, 0
+	}
+	for i := len(h.entries) - 1; i >= 0; i-- {
+		if h.entries[i].d.ID == id {
+			return &h.entries[i], h.first + uint64(i)
+		}
+	}
+	return nil, 0
+}
+
+// add appends a publish that is not shown yet and lets go what there is no room for. The stamp of the last messages
+// let go is returned, zero when there are none.
+func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
+	e := entry{d: d, stamp: stamp, at: at, size: deliverySize(d)}
+	h.entries = append(h.entries, e)
+	h.bytes += e.size
+	if h.index != nil {
+		h.index[xxhash.Sum64String(d.ID)] = h.first + uint64(len(h.entries)-1)
+	} else if len(h.entries) > indexFrom {
+		h.index = make(map[uint64]uint64, 2*indexFrom)
+		for i := range h.entries {
+			h.index[xxhash.Sum64String(h.entries[i].d.ID)] = h.first + uint64(i)
+		}
+	}
+	for h.bytes > historyBytes && h.light < h.shown {
+		e := &h.entries[h.light]
+		h.bytes -= e.size
+		lost, e.size = e.stamp, 0
+		e.d = &Delivery{Serial: strings.Clone(e.d.Serial), ID: strings.Clone(e.d.ID)}
+		h.light++
+	}
+	if over := len(h.entries) - historyIDs; over > 0 && over <= h.shown {
+		lost = maxStamp(lost, h.entries[over-1].stamp)
+		h.drop(over)
+	}
+	return lost
+}
+
+// drop forgets the first n entries.
+func (h *history) drop(n int) {
+	for i := range n {
+		e := &h.entries[i]
+		h.bytes -= e.size
+		if h.index != nil {
+			if key := xxhash.Sum64String(e.d.ID); h.index[key] == h.first+uint64(i) {
+				delete(h.index, key)
+			}
+		}
+		*e = entry{}
+	}
+	h.entries = h.entries[n:] // append moves what is left when the room behind it is used up
+	h.first += uint64(n)
+	h.light = max(h.light-n, 0)
+	h.shown -= n
+}
+
+// expire forgets what was published at or before a time, and returns the stamp of the last of it, zero for nothing.
+func (h *history) expire(before time.Duration) (gone Stamp) {
+	n := 0
+	for n < h.shown && h.entries[n].at <= before {
+		n++
+	}
+	if n > 0 {
+		gone = h.entries[n-1].stamp
+		h.drop(n)
+	}
+	return gone
+}
+
+// visible is the part that may be seen and still has messages.
+func (h *history) visible() []entry {
+	if h == nil || h.shown <= h.light {
+		return nil
+	}
+	return h.entries[h.light:h.shown]
+}
+
+func maxStamp(p, q Stamp) Stamp {
+	if p.less(q) {
+		return q
+	}
+	return p
+}
+
+// expireHistory forgets what is older than the retention.
+func (s *State) expireHistory(now Moment) {
+	h := s.past
+	if h == nil {
+		return
+	}
+	if len(h.entries) > 0 && h.entries[0].at+s.profile.Retention > now.Since {
+		return
+	}
+	s.expired = maxStamp(s.expired, h.expire(now.Since-s.profile.Retention))
+	if len(h.entries) == 0 {
+		s.past = nil
+	}
+}
+
+// covers reports that whoever has seen all up to p would miss nothing with what the history holds.
+func (s *State) covers(p Stamp) bool {
+	return p != (Stamp{}) && !p.less(s.since) && !p.less(s.expired)
+}
+
+// recall answers a History. It neither opens the channel nor keeps it open.
+func (s *State) recall(now Moment, q *History) *HistoryResult {
+	if !now.Leased || s.waiting {
+		return &HistoryResult{Req: q.Req, Refusal: NotOwner}
+	}
+	s.expireHistory(now)
+	after, until := parseSerial(q.After), parseSerial(q.Until)
+	if q.After != "" && !q.Backwards && s.shown.less(after) && s.covers(after) {
+		// Who asks has seen more than is known here: what comes has to be behind it.
+		s.shown, s.last = after, maxStamp(s.last, after)
+	}
+	r := &HistoryResult{Req: q.Req, Serial: s.shown.serial(s.profile.Series), Complete: q.After == "" || s.covers(after)}
+	pick := picker{q: q, after: after, until: until, r: r}
+	list := s.past.visible()
+	for i := range list {
+		e := &list[i]
+		if q.Backwards {
+			e = &list[len(list)-1-i]
+		}
+		if !pick.take(e) {
+			break
+		}
+	}
+	return r
+}
+
+// The bounds of one HistoryResult.
+const (
+	resultMessages = 1000
+	resultBytes    = 256 << 10
+)
+
+// picker gathers the Deliveries of a HistoryResult.
+type picker struct {
+	q            *History
+	after, until Stamp
+	r            *HistoryResult
+	messages     int
+	bytes        int
+}
+
+// take looks at one entry; false: there is no more to be had.
+func (p *picker) take(e *entry) bool {
+	q := p.q
+	switch {
+	case !p.after.less(e.stamp):
+		return !q.Backwards
+	case q.Until != "" && p.until.less(e.stamp):
+		return q.Backwards
+	case q.StartMs > 0 && e.d.TimeMs < q.StartMs, q.EndMs > 0 && e.d.TimeMs > q.EndMs:
+		return true
+	}
+	limit := q.Limit
+	if limit < 1 || limit > resultMessages {
+		limit = resultMessages
+	}
+	if p.messages >= limit || p.bytes >= resultBytes {
+		p.r.More = true
+		return false
+	}
+	p.messages += len(e.d.Messages)
+	p.bytes += e.size
+	p.r.Deliveries = append(p.r.Deliveries, e.d)
+	return true
+}

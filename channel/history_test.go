@@ -1,0 +1,179 @@
+package channel
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+var keeping = Settings{VacateDelay: 5 * time.Second, IdleClose: 60 * time.Second, OccupancyInterval: 2 * time.Second, Retention: 2 * time.Minute}
+
+// say publishes under an id and returns the serial it was answered with.
+func (st *stand) say(g Gateway, id, text string) string {
+	st.t.Helper()
+	p := &Publish{App: "app", Name: "room", Req: 7, ID: id, Messages: []Message{{Kind: StringData, Data: []byte(text)}}}
+	effects := st.s.Step(st.now, Input{Kind: InPublish, From: g, Publish: p}, nil)
+	a, ok := effects[len(effects)-1].Message.(*Published)
+	if !ok || a.Refusal != Accepted {
+		st.t.Fatalf("publish answered with %+v", effects)
+	}
+	return a.Serial
+}
+
+func (st *stand) recall(q History) *HistoryResult {
+	st.t.Helper()
+	return st.s.Step(st.now, Input{Kind: InHistory, From: gwA, History: &q}, nil)[0].Message.(*HistoryResult)
+}
+
+// texts is what a result holds, in short.
+func texts(r *HistoryResult) string {
+	var list []string
+	for _, d := range r.Deliveries {
+		list = append(list, string(d.Messages[0].Data))
+	}
+	return strings.Join(list, " ")
+}
+
+func TestHistoryIsRecalled(t *testing.T) {
+	st := newStand(t, keeping)
+	serials := map[string]string{}
+	for _, text := range []string{"a", "b", "c", "d"} {
+		serials[text] = st.say(gwB, "id-"+text, text)
+		st.after(time.Second)
+	}
+	at := func(i int64) int64 { return 1_700_000_000_000 + 1000*i }
+	for want, q := range map[string]History{
+		"a b c d":    {},
+		"d c b a":    {Backwards: true},
+		"c d":        {After: serials["b"]},
+		"d c":        {After: serials["b"], Backwards: true},
+		"b a":        {Until: serials["b"], Backwards: true},
+		"b c":        {After: serials["a"], Until: serials["c"]},
+		"b c d":      {StartMs: at(1)},
+		"a b":        {EndMs: at(1)},
+		"c b":        {StartMs: at(1), EndMs: at(2), Backwards: true},
+		"a b (more)": {Limit: 2},
+		"d (more)":   {Limit: 1, Backwards: true},
+		"":           {After: serials["d"]},
+	} {
+		r := st.recall(q)
+		got := texts(r)
+		if r.More {
+			got += " (more)"
+		}
+		if got != want || !r.Complete || r.Serial != serials["d"] {
+			t.Errorf("%+v: %q complete=%v at %s, want %q", q, got, r.Complete, r.Serial, want)
+		}
+	}
+}
+
+func TestDeliveriesAreChained(t *testing.T) {
+	st := newStand(t, keeping)
+	st.step(reg(gwA, 1, 1, 1, "c"), "occupy")
+	r := st.s.Step(st.now, committed, nil)[0].Message.(*Registered)
+	at := SerialPosition(r.Serial)
+	for i := range 5 {
+		st.after(time.Duration(i%2) * time.Second)
+		p := &Publish{App: "app", Name: "room", ID: fmt.Sprint(i)}
+		d := st.s.Step(st.now, Input{Kind: InPublish, From: gwB, Publish: p}, nil)[0].Message.(*Delivery)
+		if d.Prev != at {
+			t.Fatalf("publish %d comes after %s, want %s", i, d.Prev, at)
+		}
+		at = SerialPosition(d.Serial)
+	}
+}
+
+func TestPublishSaidAgainIsAnsweredAsBefore(t *testing.T) {
+	st := newStand(t, keeping)
+	st.step(reg(gwA, 1, 1, 1, ""), "occupy").step(committed)
+	first := map[int]string{}
+	for i := range 3 * indexFrom { // looked up in the list, then in the map
+		first[i] = st.say(gwB, fmt.Sprint("id", i), "x")
+		st.after(time.Second)
+	}
+	for i, serial := range first {
+		if got := st.say(gwB, fmt.Sprint("id", i), "x"); got != serial {
+			t.Errorf("id%d was %s, said again it is %s", i, serial, got)
+		}
+	}
+	if n := len(st.recall(History{}).Deliveries); n != len(first) {
+		t.Errorf("%d publishes are kept of %d", n, len(first))
+	}
+	if a, b := st.say(gwB, "", "x"), st.say(gwB, "", "x"); a == b {
+		t.Error("publishes without id are taken for one")
+	}
+	st.after(keeping.Retention + time.Second)
+	if got := st.say(gwB, "id1", "x"); got == first[1] {
+		t.Error("known again after the retention")
+	}
+}
+
+func TestHistoryExpires(t *testing.T) {
+	st := newStand(t, keeping)
+	old := st.say(gwB, "1", "old")
+	st.after(time.Minute)
+	st.say(gwB, "2", "new")
+	if r := st.recall(History{After: old}); !r.Complete || texts(r) != "new" {
+		t.Fatalf("%+v", r)
+	}
+	st.after(61 * time.Second).tick().wakes(0*time.Second + 59*time.Second + keeping.Retention/expirySlack)
+	if r := st.recall(History{}); texts(r) != "new" {
+		t.Fatalf("after a minute and more: %q", texts(r))
+	}
+	if r := st.recall(History{After: "01699999999999-000@x"}); r.Complete {
+		t.Error("complete from before what has expired")
+	}
+	st.after(2 * time.Minute).tick().wakes(0)
+	if !st.s.Done() || st.s.past != nil {
+		t.Errorf("an empty history is still something: %+v", st.s.past)
+	}
+}
+
+func TestChannelWithHistoryIsNotOpenButStays(t *testing.T) {
+	st := newStand(t, keeping)
+	st.say(gwB, "1", "x")
+	st.after(keeping.IdleClose).tick()
+	if st.s.Open() || st.s.Done() {
+		t.Errorf("open=%v done=%v, want closed and kept", st.s.Open(), st.s.Done())
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	st := newStand(t, keeping)
+	big := strings.Repeat("x", 64<<10)
+	var serials []string
+	for i := range 100 {
+		serials = append(serials, st.say(gwB, fmt.Sprint(i), big))
+	}
+	h := st.s.past
+	if h.bytes > historyBytes || len(h.visible()) < 50 || h.bytes != (64<<10+entryCost+messageCost)*len(h.visible()) {
+		t.Errorf("%d bytes in %d publishes", h.bytes, len(h.visible()))
+	}
+	if r := st.recall(History{After: serials[0]}); r.Complete {
+		t.Error("complete although the oldest went")
+	}
+	if r := st.recall(History{After: serials[99-10]}); !r.Complete {
+		t.Error("incomplete although all of it is there")
+	}
+	if got := st.say(gwB, "0", big); got != serials[0] {
+		t.Error("an id went with its messages")
+	}
+}
+
+func TestNewOwnerSaysWhatItDoesNotKnow(t *testing.T) {
+	for seen, lost := range map[string]bool{
+		"":                     false,
+		"01699999990000-000@y": true,  // given by an owner before
+		"01700000000000-000@x": false, // given here
+	} {
+		st := newStand(t, keeping)
+		st.s.Remember(Stamp{ms: st.now.UnixMs}, st.now.UnixMs)
+		in := reg(gwA, 1, 1, 1, "cf")
+		in.Register.Serial = seen
+		st.step(in, "occupy")
+		if r := st.s.Step(st.now, committed, nil)[0].Message.(*Registered); r.Lost != lost {
+			t.Errorf("from %q: lost=%v, want %v", seen, r.Lost, lost)
+		}
+	}
+}
