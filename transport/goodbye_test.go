@@ -11,9 +11,9 @@ type steppedSocket struct {
 	writes chan chan struct{} // a write has come; closing what is received lets it through
 }
 
-func (s *steppedSocket) Control(func(fd uintptr)) error   { return nil }
-func (s *steppedSocket) Read(func(fd uintptr) bool) error { return nil }
-func (s *steppedSocket) Write(fn func(fd uintptr) bool) error {
+func (s *steppedSocket) Write(func(fd uintptr) bool) error { return nil }
+func (s *steppedSocket) Read(func(fd uintptr) bool) error  { return nil }
+func (s *steppedSocket) Control(fn func(fd uintptr)) error {
 	pass := make(chan struct{})
 	s.writes <- pass
 	<-pass
