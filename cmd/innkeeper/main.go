@@ -29,6 +29,9 @@ type commands struct {
 	Dev    devCmd    `cmd:"" help:"Run a cluster for development in one process."`
 	Config configCmd `cmd:"" help:"Work with configuration files."`
 
+	Cluster clusterCmd `cmd:"" help:"Look at a running cluster."`
+	Events  eventsCmd  `cmd:"" help:"Follow the events of a running cluster, or have them sent again."`
+
 	Version versionCmd `cmd:"" help:"Show version, Go version and revision."`
 }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -43,22 +42,8 @@ func (b *boot) elsewhere() error {
 	e := &admin.Elsewhere{Leader: leader}
 	for _, m := range b.store.View().Members {
 		if m.Node == leader {
-			e.Admin = reachable(m.Admin, m.Cluster)
+			e.Admin = Reachable(m.Admin, m.Cluster)
 		}
 	}
 	return e
-}
-
-// reachable is an address with a wildcard host replaced by the host of one that others reach.
-func reachable(addr, known string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return ""
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if host, _, err = net.SplitHostPort(known); err != nil {
-			return ""
-		}
-	}
-	return net.JoinHostPort(host, port)
 }
