@@ -49,6 +49,11 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 	if order.granted == 0 {
 		return nil, protocol.Errorf(protocol.CodeNoCapability, "the key's capability on %q grants none of the requested modes", name.Resource())
 	}
+	if order.serial == "" {
+		if order.rewind, err = parseRewind(params); err != nil {
+			return nil, err
+		}
+	}
 	if which, ok := protocol.ParseOccupancy(params["occupancy"]); ok {
 		if !ops.Has(auth.ChannelMetadata) {
 			return nil, auth.Denied(auth.ChannelMetadata, name.Resource())
@@ -117,6 +122,11 @@ func recognised(params map[string]string, o *attachOrder) map[string]string {
 	}
 	if o.watch != nil {
 		put("occupancy", params["occupancy"])
+	}
+	for _, key := range []string{"rewind", "rewindLimit"} {
+		if v, ok := params[key]; ok {
+			put(key, v)
+		}
 	}
 	if v := params["echo"]; v == "true" || v == "false" {
 		put("echo", v)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,9 @@ type owner struct {
 	broken  bool // ToOwner returns false
 	serials int
 	last    map[string]string // channel → serial
+	kept    map[string][]*channel.Delivery
+	page    int  // publishes in one answer to a History
+	lost    bool // says of every Snapshot that messages are lost
 	counts  map[string]channel.Counts
 	watched map[string]bool
 	heard   []heard
@@ -66,7 +70,7 @@ type heard struct {
 
 func newOwner() *owner {
 	return &owner{
-		node: "n1", last: map[string]string{}, counts: map[string]channel.Counts{}, watched: map[string]bool{},
+		node: "n1", page: 100, last: map[string]string{}, kept: map[string][]*channel.Delivery{}, counts: map[string]channel.Counts{}, watched: map[string]bool{},
 		news: make(chan struct{}, 1),
 	}
 }
@@ -89,18 +93,20 @@ func (o *owner) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
 	switch m := m.(type) {
 	case *channel.Snapshot:
 		for i := range m.Registers {
-			o.register(&m.Registers[i], say)
+			o.register(&m.Registers[i], o.lost, say)
 		}
 	case *channel.Register:
-		o.register(m, say)
+		o.register(m, false, say)
+	case *channel.History:
+		say(o.recall(m))
 	case *channel.Publish:
 		if o.refuse != channel.Accepted {
 			say(&channel.Published{Req: m.Req, Refusal: o.refuse})
 			return true
 		}
-		serial := o.next(m.Name)
-		say(&channel.Delivery{App: m.App, Name: m.Name, Serial: serial, ID: m.ID, ConnID: m.ConnID, TimeMs: 1700000000000, Messages: m.Messages})
-		say(&channel.Published{Req: m.Req, Serial: serial})
+		d := o.keep(m)
+		say(d)
+		say(&channel.Published{Req: m.Req, Serial: d.Serial})
 	case *channel.Query:
 		if o.refuse != channel.Accepted {
 			say(&channel.QueryResult{Req: m.Req, Refusal: o.refuse})
@@ -111,11 +117,41 @@ func (o *owner) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
 	return true
 }
 
-func (o *owner) register(r *channel.Register, say func(channel.ToGateway)) {
+// keep makes a Delivery and has it in the history.
+func (o *owner) keep(p *channel.Publish) *channel.Delivery {
+	prev := channel.SerialPosition(o.last[p.Name])
+	d := &channel.Delivery{
+		App: p.App, Name: p.Name, Serial: o.next(p.Name), Prev: prev, ID: p.ID, ConnID: p.ConnID, TimeMs: 1700000000000, Messages: p.Messages,
+	}
+	o.kept[p.Name] = append(o.kept[p.Name], d)
+	return d
+}
+
+// recall answers a History. It is complete from every serial that was given here.
+func (o *owner) recall(q *channel.History) *channel.HistoryResult {
+	r := &channel.HistoryResult{Req: q.Req, Serial: o.last[q.Name], Complete: q.After == "" || strings.HasPrefix(q.After, "017")}
+	list := slices.Clone(o.kept[q.Name])
+	if q.Backwards {
+		slices.Reverse(list)
+	}
+	for _, d := range list {
+		if d.Serial <= q.After {
+			continue
+		}
+		if q.Limit > 0 && len(r.Deliveries) == q.Limit || len(r.Deliveries) == o.page {
+			r.More = true
+			break
+		}
+		r.Deliveries = append(r.Deliveries, d)
+	}
+	return r
+}
+
+func (o *owner) register(r *channel.Register, lost bool, say func(channel.ToGateway)) {
 	changed := o.counts[r.Name] != r.Counts
 	o.counts[r.Name], o.watched[r.Name] = r.Counts, r.Watchers > 0
 	if r.Confirm {
-		say(&channel.Registered{App: r.App, Name: r.Name, Version: r.Version, Serial: o.last[r.Name], Counts: r.Counts})
+		say(&channel.Registered{App: r.App, Name: r.Name, Version: r.Version, Serial: o.last[r.Name], Counts: r.Counts, Lost: lost})
 	}
 	if changed && r.Watchers > 0 {
 		say(&channel.Occupancy{App: r.App, Name: r.Name, Counts: r.Counts})

@@ -152,6 +152,8 @@ func (s *shard) fromOwner(p *partition, c *command) {
 		s.answered(p, m.Req, m.Refusal, m)
 	case *channel.ListResult:
 		s.answered(p, m.Req, m.Refusal, m)
+	case *channel.HistoryResult:
+		s.answered(p, m.Req, m.Refusal, m)
 	}
 }
 
@@ -219,30 +221,25 @@ func (s *shard) abandon() {
 		}
 	}
 	for _, r := range s.requests {
-		s.complete(r, nil, errClosed)
+		if r.then == nil {
+			s.complete(r, nil, errClosed)
+		}
 	}
 }
 
-// deliver fans one publish out.
+// deliver fans one publish out. One that was heard is dropped; one that does not follow on what was heard waits for what
+// is between.
 func (s *shard) deliver(p *partition, d *channel.Delivery) {
 	ch := p.channels[channelKey{d.App, d.Name}]
-	if ch == nil {
+	if ch == nil || !newer(d.Serial, ch.serial) {
 		return
 	}
-	ch.saw(d.Serial)
-	n := 0
-	for _, a := range ch.attachments {
-		if !a.attached || a.granted&protocol.ModeSubscribe == 0 {
-			continue
-		}
-		c := a.conn
-		if a.noEcho && d.ConnID == c.id {
-			continue
-		}
-		s.send(c, s.frames.message(&s.out, c.format, a.name, d))
-		n++
+	if ch.listeners > 0 && d.Prev != "" && ch.serial != "" && channel.SerialPosition(ch.serial) != d.Prev {
+		s.mend(ch)
+		return
 	}
-	s.deliveries.Add(uint64(n))
+	ch.serial = d.Serial
+	s.fanOut(ch, d, ch.mending)
 }
 
 // occupancy tells a channel's watchers its counts.

@@ -499,16 +499,31 @@ func TestSessionsAndContinuity(t *testing.T) {
 		synctest.Wait()
 		c.quiet()
 
-		// One that stands elsewhere is.
-		w.owner.set(func(o *owner) { o.next("room") })
-		w.route(Route{Node: "n2", Epoch: 2, Session: 3})
-		pm := c.expect(protocol.ActionAttached)
-		if pm.Channel != "room" || pm.Flags.Has(protocol.FlagResumed) || pm.Error == nil || pm.Error.Code != 80020 || pm.ChannelSerial <= serial {
-			t.Errorf("got %+v, error %v", pm, pm.Error)
+		// One that stands elsewhere tells what was missed.
+		missed := func(text string) {
+			w.owner.set(func(o *owner) {
+				o.keep(&channel.Publish{App: "demo", Name: "room", Messages: []channel.Message{{Name: text}}})
+			})
 		}
-		if pm.Flags.Modes() != protocol.DefaultModes {
-			t.Errorf("modes %s", protocol.ModeNames(pm.Flags))
+		missed("while away")
+		w.route(Route{Node: "n1", Epoch: 1, Session: 3})
+		if pm := c.expect(protocol.ActionMessage); pm.Messages[0].Name != "while away" {
+			t.Errorf("got %+v", pm)
 		}
+		c.quiet()
+
+		// One that does not know it says so, and clients hear of it.
+		w.owner.set(func(o *owner) { o.lost = true; o.next("room") })
+		w.route(Route{Node: "n2", Epoch: 2, Session: 4})
+		for range 2 {
+			if pm := c.expect(protocol.ActionAttached); pm.Channel != "room" {
+				continue
+			} else if pm.Flags.Has(protocol.FlagResumed) || pm.Error == nil || pm.Error.Code != 80020 || pm.ChannelSerial <= serial ||
+				pm.Flags.Modes() != protocol.DefaultModes {
+				t.Errorf("got %+v, error %v", pm, pm.Error)
+			}
+		}
+		w.owner.set(func(o *owner) { o.lost = false })
 		c.quiet()
 
 		// What the old owner says is not heard any more.
@@ -520,17 +535,21 @@ func TestSessionsAndContinuity(t *testing.T) {
 			t.Errorf("%d stale frames", n)
 		}
 
-		// A message that slips in before the new session's word does not hide the gap.
+		// A message that slips in before the new session's word does not hide the gap, and is heard once and in order.
 		w.owner.set(func(o *owner) { o.manual, o.heard = true, nil })
-		w.route(Route{Node: "n3", Epoch: 3, Session: 4})
-		snap, _ = await1(t, w.owner, func(s *channel.Snapshot) bool { return len(s.Registers) > 0 && s.Registers[0].Name == "room" })
-		late := "01700000000000-900@test"
-		w.g.FromOwner("n3", part, 3, &channel.Delivery{App: "demo", Name: "room", Serial: late, Messages: []channel.Message{{Name: "m"}}})
-		w.g.FromOwner("n3", part, 3, &channel.Registered{App: "demo", Name: "room", Version: snap.Registers[0].Version, Serial: late})
-		c.expect(protocol.ActionMessage)
-		if pm := c.expect(protocol.ActionAttached); pm.Error.Code != 80020 || pm.ChannelSerial != late {
-			t.Errorf("got %+v, error %v", pm, pm.Error)
+		missed("one")
+		missed("two")
+		w.route(Route{Node: "n3", Epoch: 3, Session: 5})
+		await1(t, w.owner, func(s *channel.Snapshot) bool { return len(s.Registers) > 0 && s.Registers[0].Name == "room" })
+		w.owner.set(func(o *owner) { w.g.FromOwner("n3", part, 3, o.kept["room"][len(o.kept["room"])-1]) })
+		q, _ := await1(t, w.owner, anyOf[*channel.History])
+		w.owner.set(func(o *owner) { w.g.FromOwner("n3", part, 3, o.recall(q)) })
+		for _, want := range []string{"one", "two"} {
+			if pm := c.expect(protocol.ActionMessage); pm.Messages[0].Name != want {
+				t.Errorf("got %q, want %q", pm.Messages[0].Name, want)
+			}
 		}
+		c.quiet()
 	})
 }
 

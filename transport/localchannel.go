@@ -17,33 +17,23 @@ type localChannel struct {
 	attachments []*attachment
 	counts      channel.Counts
 	watchers    int32
-	serial      string // the last channelSerial seen
+	serial      string // everything up to here has reached the listeners
+	listeners   int    // attachments that messages flow to
+	mending     bool   // the owner was asked for what the listeners missed
 
 	touched bool          // has to be registered at the end of the batch
 	known   bool          // the owner of this session has heard of it
 	waiting []*attachment // not confirmed yet, by version; the last `fresh` ones are not registered yet
 	fresh   int
 
-	// After a change of owner or session: messages may have been missed unless the new owner's serial is the one we had.
-	suspect bool
-	had     string // serial when the old session ended
+	suspect bool   // the session is new: its owner may not know what the listeners missed
 	version uint64 // of this channel in the session's snapshot; older confirmations are another session's
 }
 
-// saw remembers the highest serial.
-func (ch *localChannel) saw(serial string) {
-	if serial > ch.serial {
-		ch.serial = serial
-	}
-}
-
-// doubt notes that the session ended while attachments relied on it.
+// doubt notes that the session ended.
 func (ch *localChannel) doubt() {
 	ch.known = false
-	relies := func(a *attachment) bool { return a.attached }
-	if !ch.suspect && slices.ContainsFunc(ch.attachments, relies) {
-		ch.suspect, ch.had = true, ch.serial
-	}
+	ch.suspect = ch.suspect || ch.listeners > 0
 }
 
 // attachment is one connection's hold on one channel under one name. The connection makes it, the channel's shard owns
@@ -62,14 +52,20 @@ type attachment struct {
 	ch       *localChannel // nil while there is none
 	index    int           // in ch.attachments
 	granted  protocol.Flags
-	attached bool // ATTACHED was sent: messages flow
+	attached bool // ATTACHED was sent
 	noEcho   bool
-	inWait   bool
+	inWait   bool   // ATTACHED is owed
 	version  uint64 // of the Register that has to be confirmed while inWait; 0 before it is sent
 	turn     uint32 // counts ATTACHes, so that an old deadline does not hit a new one
 	serial   string // the client's channelSerial, while inWait
-	params   map[string]string
-	watch    *watch
+	rewind   *rewind
+
+	listening bool   // messages flow, those behind from
+	from      string //
+	replaying bool   // confirmed and inWait: what was published before is being asked for
+
+	params map[string]string
+	watch  *watch
 }
 
 // attachOrder is an ATTACH that passed all checks of the connection.
@@ -80,6 +76,7 @@ type attachOrder struct {
 	serial  string
 	params  map[string]string // what is recognised, as applied; nil when nothing is
 	watch   *watch            // nil unless occupancy events were asked for
+	rewind  *rewind           // nil unless asked for
 }
 
 // attachWait is an entry of a shard's list of unconfirmed attaches.
@@ -129,7 +126,10 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.inWait {
 		ch.unwait(a)
 	}
-	a.granted, a.noEcho, a.serial, a.params, a.watch = o.granted, o.noEcho, o.serial, o.params, o.watch
+	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
+	if a.granted&protocol.ModeSubscribe == 0 {
+		a.unlisten()
+	}
 	after := protocol.ModeCounts(a.granted)
 	for i := range after {
 		ch.counts[i] += after[i] - before[i]
@@ -187,6 +187,7 @@ func (s *shard) remove(a *attachment) {
 	if a.watch != nil {
 		ch.watchers--
 	}
+	a.unlisten()
 	a.ch, a.attached, a.watch, a.params = nil, false, nil, nil
 	s.attachments.Add(-1)
 	s.touch(ch)
@@ -194,12 +195,16 @@ func (s *shard) remove(a *attachment) {
 
 // unwait takes an attachment off the waiting list.
 func (ch *localChannel) unwait(a *attachment) {
+	a.inWait, a.serial = false, ""
+	if a.replaying {
+		a.replaying = false
+		return
+	}
 	i := slices.Index(ch.waiting, a)
 	if i >= len(ch.waiting)-ch.fresh {
 		ch.fresh--
 	}
 	ch.waiting = slices.Delete(ch.waiting, i, i+1)
-	a.inWait, a.serial = false, ""
 }
 
 // touch has the channel registered at the end of the batch.
@@ -251,10 +256,14 @@ func (s *shard) registered(p *partition, m *channel.Registered) {
 	if ch == nil || m.Version < ch.version {
 		return
 	}
-	if ch.suspect {
-		s.settleDoubt(ch, m.Serial)
+	if ch.suspect && m.Lost && ch.listeners > 0 {
+		s.tellLost(ch, m.Serial)
+		if ch.serial = m.Serial; ch.mending {
+			ch.serial = "" // its answer is another owner's business
+		}
 	}
-	ch.saw(m.Serial)
+	ch.suspect = false
+	s.stand(ch, m.Serial)
 	n := 0
 	for n < len(ch.waiting)-ch.fresh && ch.waiting[n].version <= m.Version {
 		s.confirm(ch.waiting[n], m)
@@ -267,37 +276,28 @@ func (s *shard) registered(p *partition, m *channel.Registered) {
 	}
 }
 
-// settleDoubt ends the uncertainty after a change of session. A new owner that stands where this gateway stood has
-// delivered nothing that was missed; otherwise clients hear that they may have missed something.
-func (s *shard) settleDoubt(ch *localChannel, serial string) {
-	ch.suspect = false
-	if serial == ch.had {
+// confirm answers an ATTACH, at once if it has no past to hear of first.
+func (s *shard) confirm(a *attachment, m *channel.Registered) {
+	if !a.attached && (a.serial != "" || a.rewind != nil) {
+		s.replay(a, m)
 		return
 	}
-	err := protocol.Errorf(protocol.CodeContinuityLost, "the channel moved to another node; messages may have been missed")
-	for _, a := range ch.attachments {
-		if a.attached {
-			s.lost.Add(1)
-			s.sendAttached(a, serial, 0, err)
-		}
-	}
-}
-
-// confirm answers an ATTACH.
-func (s *shard) confirm(a *attachment, m *channel.Registered) {
 	flags, serial := protocol.Flags(0), m.Serial
-	switch {
-	case a.attached: // in place: nothing was missed
+	if a.attached { // in place: nothing was missed
 		flags, serial = protocol.FlagResumed, a.ch.serial
-	case a.serial != "" && a.serial == m.Serial: // the client comes back to where it was
-		flags = protocol.FlagResumed
 	}
 	a.inWait, a.serial, a.attached = false, "", true
 	s.sendAttached(a, serial, flags, nil)
+	s.listen(a, m.Serial)
+	s.seed(a, &m.Counts)
+}
+
+// seed tells a new watcher the counts it starts from.
+func (s *shard) seed(a *attachment, c *channel.Counts) {
 	if a.watch != nil {
 		a.watch.told = false // the seed is always sent
-		if a.watch.news(&m.Counts) {
-			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, &m.Counts, a.watch.which))
+		if a.watch.news(c) {
+			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
 		}
 	}
 }

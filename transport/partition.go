@@ -81,7 +81,7 @@ func (s *shard) unrouted(p *partition) {
 	}
 }
 
-// request is a Publish, Query or List on its way to an owner and back.
+// request is a Publish, Query, List or History on its way to an owner and back.
 type request struct {
 	part     uint32
 	id       uint64
@@ -91,7 +91,8 @@ type request struct {
 	next     *request
 	prev     *request
 
-	// Who asked: a connection for a publish at a position of its window, or a caller that waits.
+	// Who asked: the shard itself, a connection for a publish at a position of its window, or a caller that waits.
+	then     func(*channel.HistoryResult) // nil for the answer: there is none
 	conn     *conn
 	position uint64
 	messages int
@@ -194,6 +195,11 @@ func (s *shard) expireRequests(p *partition, now time.Time) {
 
 // complete answers who asked.
 func (s *shard) complete(r *request, m channel.ToGateway, err error) {
+	if r.then != nil {
+		result, _ := m.(*channel.HistoryResult)
+		r.then(result)
+		return
+	}
 	if r.conn == nil {
 		r.reply <- reply{m, err}
 		return

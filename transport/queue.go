@@ -135,11 +135,16 @@ func (q *queue) wakeWaiters() {
 
 // weight is roughly the memory a frame from an owner holds on to.
 func weight(what any) int {
+	n := 0
+	if r, ok := what.(*channel.HistoryResult); ok {
+		for _, d := range r.Deliveries {
+			n += weight(d)
+		}
+	}
 	d, ok := what.(*channel.Delivery)
 	if !ok {
-		return 0
+		return n
 	}
-	n := 0
 	for i := range d.Messages {
 		n += len(d.Messages[i].Data) + len(d.Messages[i].Extras)
 	}

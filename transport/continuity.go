@@ -1,0 +1,288 @@
+package transport
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
+)
+
+// Continuity. Deliveries of a channel are chained: each names the position before it. A gateway that stands elsewhere has
+// missed something, whatever the reason (a link was reset, a queue was full, the owner changed), and asks the owner for
+// it. Answers come in the order of Deliveries, so what is asked for and what comes live join without a gap and without
+// an overlap. A client that comes back with a serial, or wants to hear the last messages, is served by the same question.
+
+// newer says that a serial stands behind another.
+func newer(serial, than string) bool {
+	return channel.SerialPosition(serial) > channel.SerialPosition(than)
+}
+
+// stand notes that the channel's owner was at a serial. Whoever listens here and has not heard all up to there is told
+// the rest.
+func (s *shard) stand(ch *localChannel, serial string) {
+	if !newer(serial, ch.serial) {
+		return
+	}
+	if ch.listeners > 0 && ch.serial != "" {
+		s.mend(ch)
+	} else {
+		ch.serial = serial
+	}
+}
+
+// listen lets deliveries flow to an attachment, from behind a serial on.
+func (s *shard) listen(a *attachment, from string) {
+	if a.granted&protocol.ModeSubscribe == 0 {
+		a.unlisten()
+		return
+	}
+	s.stand(a.ch, from)
+	if !a.listening {
+		a.listening, a.from = true, from
+		a.ch.listeners++
+	}
+}
+
+func (a *attachment) unlisten() {
+	if a.listening {
+		a.listening, a.from = false, ""
+		a.ch.listeners--
+	}
+}
+
+// mend asks the owner for what the channel's listeners missed.
+func (s *shard) mend(ch *localChannel) {
+	if !ch.mending {
+		ch.mending = true
+		s.askMissed(ch)
+	}
+}
+
+func (s *shard) askMissed(ch *localChannel) {
+	s.recall(ch, channel.History{After: ch.serial}, func(r *channel.HistoryResult) { s.mended(ch, r) })
+}
+
+// recall asks for the past of a channel. then runs on this shard; it gets nil when there is no answer.
+func (s *shard) recall(ch *localChannel, q channel.History, then func(*channel.HistoryResult)) {
+	q.App, q.Name, q.Req = ch.key.app, ch.key.name, s.g.requestID.Add(1)
+	s.request(ch.part, &request{part: ch.part.id, id: q.Req, message: &q, then: then})
+}
+
+// mended brings the listeners what they missed, or tells them that it cannot be had.
+func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
+	ch.mending = false
+	if ch.part.channels[ch.key] != ch {
+		return
+	}
+	if r == nil {
+		s.tellLost(ch, ch.serial)
+		ch.serial = "" // whatever comes next is where it goes on
+		return
+	}
+	if !r.Complete {
+		s.tellLost(ch, ch.serial)
+	}
+	for _, d := range r.Deliveries {
+		if newer(d.Serial, ch.serial) {
+			s.fanOut(ch, d, true)
+			ch.serial = d.Serial
+		}
+	}
+	switch {
+	case ch.listeners == 0:
+	case r.More:
+		ch.mending = true
+		s.askMissed(ch)
+		return
+	}
+	if newer(r.Serial, ch.serial) {
+		ch.serial = r.Serial
+	}
+}
+
+// tellLost tells a channel's listeners that they may have missed messages behind a serial.
+func (s *shard) tellLost(ch *localChannel, serial string) {
+	err := protocol.Errorf(protocol.CodeContinuityLost, "messages of the channel were lost to the cluster; some may have been missed")
+	for _, a := range ch.attachments {
+		if a.listening {
+			s.lost.Add(1)
+			s.sendAttached(a, serial, 0, err)
+		}
+	}
+}
+
+// fanOut sends a publish to the channel's listeners. With mending it is older than some of them, who begin later.
+func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
+	n := 0
+	for _, a := range ch.attachments {
+		if !a.listening || mending && !newer(d.Serial, a.from) {
+			continue
+		}
+		if s.pass(a, d) {
+			n++
+		}
+	}
+	s.deliveries.Add(uint64(n))
+}
+
+// pass sends a publish to one attachment, unless it is the connection's own and not wanted back.
+func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
+	if a.noEcho && d.ConnID == a.conn.id {
+		return false
+	}
+	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
+	return true
+}
+
+// rewind is how far back an attachment begins: so many messages, or so much time and so many messages at most.
+type rewind struct {
+	messages int
+	time     time.Duration // 0: by number
+}
+
+// rewindMax is the most messages an attachment is given of what was before it.
+const rewindMax = 100
+
+// parseRewind reads the params rewind (N, Ns or Nm) and rewindLimit.
+func parseRewind(params map[string]string) (*rewind, *protocol.ErrorInfo) {
+	text, ok := params["rewind"]
+	if !ok {
+		return nil, nil
+	}
+	r := &rewind{messages: rewindMax}
+	unit := time.Duration(0)
+	digits, ok := strings.CutSuffix(text, "s")
+	if ok {
+		unit = time.Second
+	} else if digits, ok = strings.CutSuffix(text, "m"); ok {
+		unit = time.Minute
+	}
+	n, bad := strconv.ParseUint(digits, 10, 31)
+	if bad != nil {
+		return nil, protocol.Errorf(protocol.CodeBadParamValue, "rewind is a number of messages, or of seconds or minutes with s or m behind it; this is %.40q", text)
+	}
+	if unit == 0 {
+		r.messages = int(n)
+	} else {
+		r.time = min(time.Duration(n)*unit, 24*time.Hour)
+	}
+	if limit, ok := params["rewindLimit"]; ok && unit > 0 {
+		l, bad := strconv.ParseUint(limit, 10, 31)
+		if bad != nil {
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "rewindLimit is a number of messages; this is %.40q", limit)
+		}
+		r.messages = int(min(l, rewindMax))
+	}
+	if n == 0 || r.messages == 0 {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// replay brings a confirmed attachment what was published before now: behind the serial it came back with, or as far
+// back as it asked for. It is attached when the last of that is on its way, and hears what comes live from there on.
+func (s *shard) replay(a *attachment, m *channel.Registered) {
+	a.replaying = true
+	p := &playback{shard: s, a: a, turn: a.turn, counts: m.Counts, serial: a.serial}
+	if a.serial != "" {
+		p.ask(channel.History{After: a.serial}, p.resumed)
+		return
+	}
+	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax)}
+	if a.rewind.time > 0 {
+		q.StartMs = time.Now().Add(-a.rewind.time).UnixMilli()
+	}
+	p.ask(q, p.rewound)
+}
+
+// playback is one attachment's way through the past of its channel.
+type playback struct {
+	*shard
+	a       *attachment
+	turn    uint32
+	counts  channel.Counts
+	serial  string // reached so far
+	greeted bool   // ATTACHED was sent
+}
+
+func (p *playback) ask(q channel.History, then func(*channel.HistoryResult)) {
+	p.recall(p.a.ch, q, func(r *channel.HistoryResult) {
+		if p.a.ch == nil || !p.a.replaying || p.a.turn != p.turn {
+			return // detached, or asked anew
+		}
+		if r == nil {
+			p.giveUp(p.a)
+			return
+		}
+		then(r)
+	})
+}
+
+// resumed goes on from the client's serial, if everything behind it is there.
+func (p *playback) resumed(r *channel.HistoryResult) {
+	a := p.a
+	if !r.Complete {
+		p.finish(r.Serial, r.Serial, 0, protocol.Errorf(protocol.CodePositionExpired,
+			"what was published behind channelSerial %.60q is not kept any more; messages may have been missed", p.serial))
+		return
+	}
+	if !p.greeted {
+		p.greeted = true
+		flags := protocol.FlagResumed
+		if len(r.Deliveries) > 0 {
+			flags |= protocol.FlagHasBacklog
+		}
+		p.sendAttached(a, p.serial, flags, nil) // where the client stands: it may be cut off before the rest arrives
+	}
+	p.play(r.Deliveries)
+	if r.More && a.granted.Has(protocol.ModeSubscribe) {
+		p.ask(channel.History{After: p.serial}, p.resumed)
+		return
+	}
+	p.finish(p.serial, r.Serial, 0, nil)
+}
+
+// rewound begins with the last messages.
+func (p *playback) rewound(r *channel.HistoryResult) {
+	list := slices.Clone(r.Deliveries)
+	slices.Reverse(list)
+	start, flags := r.Serial, protocol.Flags(0)
+	if len(list) > 0 && p.a.granted.Has(protocol.ModeSubscribe) {
+		start, flags = list[0].Prev, protocol.FlagHasBacklog
+	}
+	var err *protocol.ErrorInfo
+	if w := p.a.rewind; r.More && (w.time > 0 || w.messages > rewindMax) {
+		err = protocol.Errorf(protocol.CodeBacklogTooLarge, "rewind was cut to %d messages", rewindMax)
+	}
+	p.greeted = true
+	p.sendAttached(p.a, start, flags, err)
+	p.play(list)
+	p.finish(start, r.Serial, 0, nil)
+}
+
+func (p *playback) play(list []*channel.Delivery) {
+	if p.a.granted.Has(protocol.ModeSubscribe) {
+		for _, d := range list {
+			if p.pass(p.a, d) {
+				p.deliveries.Add(1)
+			}
+		}
+	}
+	if len(list) > 0 {
+		p.serial = list[len(list)-1].Serial
+	}
+}
+
+// finish makes the attachment a live one, behind the serial at which the owner answered.
+func (p *playback) finish(start, reached string, flags protocol.Flags, err *protocol.ErrorInfo) {
+	a := p.a
+	a.replaying, a.inWait, a.serial, a.attached = false, false, "", true
+	if !p.greeted {
+		p.sendAttached(a, start, flags, err)
+	}
+	p.listen(a, reached)
+	p.seed(a, &p.counts)
+}
