@@ -262,6 +262,10 @@ func TestAllowed(t *testing.T) {
 			h.Attachments[0].Left = sec(16)
 			h.Outages = append(h.Outages, Outage{Node: 0, Client: -1, Kind: Silent, From: sec(5), To: sec(12)})
 		}},
+		{"word that an attachment is over is held up by a short silence", func(h *History) {
+			h.Attachments[0].Left = sec(10.6)
+			h.Outages = append(h.Outages, Outage{Node: 0, Client: -1, Kind: Silent, From: sec(9.5), To: sec(10.5)})
+		}},
 		{"the attachments of a client that is cut off are counted out", func(h *History) {
 			h.Attachments[0].Left = sec(16)
 			h.Outages = append(h.Outages, Outage{Node: -1, Client: 0, Kind: Silent, From: sec(5), To: sec(18)})

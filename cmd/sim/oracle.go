@@ -58,8 +58,12 @@ func cutOut(whole Interval, outages []Outage) []Interval {
 			if !o.To.IsZero() && !o.To.After(whole.From) {
 				continue // before this attachment
 			}
-		case o.To.Sub(o.From) <= hushMax:
+		case o.To.Sub(o.From) > hushMax:
+		case whole.To.Before(o.From) || whole.To.After(o.To.Add(slack)):
 			continue
+		default:
+			// What ended the attachment was said during the silence, and heard when that was over.
+			to = whole.To
 		}
 		rest = slices.DeleteFunc(split(rest, from, to), func(i Interval) bool { return !i.From.Before(i.To) })
 	}

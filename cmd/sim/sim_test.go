@@ -15,6 +15,7 @@ import (
 
 var (
 	seeds   = flag.Int("seeds", 200, "how many schedules TestSeeds plays")
+	first   = flag.Int("first", 0, "the first of them")
 	oneSeed = flag.Int64("seed", -1, "play this schedule alone and print its timeline")
 	simLog  = flag.Bool("simlog", false, "with -seed: print what the nodes say")
 	span    = flag.Duration("span", 40*time.Second, "simulated time in which faults happen")
@@ -38,7 +39,7 @@ func TestSeeds(t *testing.T) {
 	defer stop()
 	next := make(chan int, n)
 	for i := range n {
-		next <- i
+		next <- *first + i
 	}
 	close(next)
 	// Workers instead of parallel subtests: a run's result is printed when it is there, and names stay in order.
