@@ -15,6 +15,7 @@ import (
 func settingsOf(c config.Config) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
+		Retention: c.Channels.Retention,
 	}
 	type place struct{ app, namespace string }
 	special := map[place]channel.Settings{}

@@ -90,6 +90,7 @@ type StateEvents struct {
 type Channels struct {
 	IdleClose         time.Duration `koanf:"idle_close" help:"How long a channel without attachments stays open after its last use."`
 	OccupancyInterval time.Duration `koanf:"occupancy_interval" help:"Least time between occupancy events that cross no zero."`
+	Retention         time.Duration `koanf:"retention" help:"How long messages are kept for clients that come back, rewind and history; 0 keeps none."`
 }
 
 // Cluster sets what all nodes must agree on.

@@ -33,7 +33,7 @@ func Default() Config {
 			BootstrapExpect: 1,
 		},
 		StateEvents: StateEvents{VacatedDelay: 5 * time.Second, RestartGrace: 30 * time.Second, Retention: 1_000_000},
-		Channels:    Channels{IdleClose: time.Minute, OccupancyInterval: time.Second},
+		Channels:    Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, Retention: 2 * time.Minute},
 		Cluster:     Cluster{Partitions: 128, TrustRefused: new(true)},
 		Log:         Log{Level: "info", Format: "text"},
 	}

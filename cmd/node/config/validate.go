@@ -16,6 +16,7 @@ import (
 const (
 	maxPartitions        = 4096
 	maxBootstrapExpect   = 15
+	maxMessageRetention  = time.Hour        // messages are kept in memory
 	maxOccupancyInterval = 15 * time.Second // clients are promised to converge within it
 	minRetention         = 1000
 	maxRetention         = 100_000_000
@@ -153,6 +154,9 @@ func (c checker) durations() {
 	c.delay("channels.occupancy_interval", ch.OccupancyInterval)
 	if ch.OccupancyInterval > maxOccupancyInterval {
 		c.bad("channels.occupancy_interval", "%v is too long; it must be from 0s to %v", ch.OccupancyInterval, maxOccupancyInterval)
+	}
+	if ch.Retention < 0 || ch.Retention > maxMessageRetention {
+		c.bad("channels.retention", "%v is out of range; it must be from 0s to %v", ch.Retention, maxMessageRetention)
 	}
 	if s.Retention < minRetention || s.Retention > maxRetention {
 		c.bad("state_events.retention", "%d is out of range; it must be from %d to %d events", s.Retention, minRetention, maxRetention)
