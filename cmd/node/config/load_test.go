@@ -81,7 +81,7 @@ log: {level: debug, format: json}
 			}},
 		}},
 		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000},
-		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second},
+		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, Retention: 3 * time.Minute},
 		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
 		Log:         Log{Level: "debug", Format: "json"},
 	}
