@@ -32,24 +32,27 @@ type conn struct {
 	rc         syscall.RawConn // nil where a write cannot be tried without waiting
 	id         string
 	key        string // connection key: id and a secret
-	identity   auth.Identity
 	format     protocol.Format
 	noEcho     bool
 	heartbeats bool // the client cannot see pings
 	since      int64
 
 	// Owned by the read loop.
+	identity    auth.Identity
 	ahead       []byte  // read from the socket and not yet asked for
 	lent        *[]byte // the buffer it lies in, when borrowed
 	more        bool    // the last read filled its buffer
 	attachments []*attachment
 
 	// Shared.
-	heard  atomic.Bool   // since the last sweep
-	ended  atomic.Uint32 // an ending
-	opened atomic.Int32  // attachments, for introspection
+	who    atomic.Pointer[auth.Identity] // the same identity, for others than the read loop; nil until there is one
+	heard  atomic.Bool                   // since the last sweep
+	ended  atomic.Uint32                 // an ending
+	opened atomic.Int32                  // attachments, for introspection
 	out    outbox
 	acks   acks
+
+	lapse lapse // guarded by lapses.mu
 
 	// Guarded by the sweeper's slot.
 	slot   int
@@ -102,6 +105,10 @@ func (c *conn) setUp(r *http.Request) connect {
 	}
 	c.identity = identity
 	c.identity.ClientID = strings.Clone(identity.ClientID)
+	if k.refusal == nil {
+		who := c.identity
+		c.who.Store(&who)
+	}
 	return k
 }
 
@@ -155,6 +162,7 @@ func (c *conn) run() {
 	c.leaveChannels()
 	c.logEnd()
 	c.finish()
+	c.g.lapses.remove(c)
 	c.g.sweeper.remove(c)
 }
 
@@ -162,32 +170,38 @@ func (c *conn) run() {
 // here or by those who end all connections.
 func (c *conn) greet(k connect) {
 	switch {
+	case c.g.fenced.Load(): // before a refusal: without the cluster it is not known what keys there are
+		c.dismiss(endFenced, 1012, errFenced)
 	case k.refusal != nil:
 		c.g.log.Debug("connect refused", "error", k.refusal, "remote", c.raw.RemoteAddr())
 		c.fail(endRefused, 1008, k.refusal)
-	case c.g.fenced.Load():
-		c.dismiss(endFenced, 1012, errFenced)
 	case c.g.draining.Load():
 		c.dismiss(endDrained, 1012, errDraining)
 	default:
-		cfg := &c.g.cfg
-		c.reply(func(dst []byte) []byte {
-			return protocol.AppendConnected(dst, c.format, &protocol.Connected{
-				ConnectionID: c.id,
-				Details: protocol.ConnectionDetails{
-					ClientID:           c.identity.ClientID,
-					ConnectionKey:      c.key,
-					MaxMessageSize:     cfg.MaxMessageSize,
-					MaxFrameSize:       cfg.MaxFrameSize,
-					MaxInboundRate:     cfg.MaxInboundRate,
-					ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),
-					MaxIdleInterval:    maxIdleInterval.Milliseconds(),
-					ServerID:           cfg.NodeID,
-				},
-				Error: resumeError(k.resume),
-			})
-		})
+		c.sendConnected(resumeError(k.resume))
+		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
 	}
+}
+
+// sendConnected tells the client who it is and what this server does, after connect and after each AUTH.
+func (c *conn) sendConnected(err *protocol.ErrorInfo) {
+	cfg := &c.g.cfg
+	c.reply(func(dst []byte) []byte {
+		return protocol.AppendConnected(dst, c.format, &protocol.Connected{
+			ConnectionID: c.id,
+			Details: protocol.ConnectionDetails{
+				ClientID:           c.identity.ClientID,
+				ConnectionKey:      c.key,
+				MaxMessageSize:     cfg.MaxMessageSize,
+				MaxFrameSize:       cfg.MaxFrameSize,
+				MaxInboundRate:     cfg.MaxInboundRate,
+				ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),
+				MaxIdleInterval:    maxIdleInterval.Milliseconds(),
+				ServerID:           cfg.NodeID,
+			},
+			Error: err,
+		})
+	})
 }
 
 // logEnd notes why the connection ended. That a client was cut off because it did not read is worth an operator's eye.
@@ -278,8 +292,7 @@ func (c *conn) serve(frame []byte) {
 	case protocol.ActionDisconnect:
 		c.end(endLeft, 1000, nil)
 	case protocol.ActionAuth:
-		c.fail(endAuth, 1008, protocol.Errorf(protocol.CodeUnauthorized,
-			"token authentication is not enabled on this server: use an API key"))
+		c.reauth(pm)
 	}
 }
 

@@ -181,17 +181,6 @@ func TestUnknownActionsAreIgnored(t *testing.T) {
 	})
 }
 
-func TestAuthFrameIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, format string) {
-		c := w.connect(format)
-		c.send(protocol.AppendClientAuth(nil, c.f, "token"))
-		if pm := c.expect(protocol.ActionError); pm.Error.Code != 40101 || pm.HasChannel {
-			t.Errorf("error %v", pm.Error)
-		}
-		c.ends()
-	})
-}
-
 func TestPresenceIsNotThereYet(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, _ string) {
 		c := w.connect("")

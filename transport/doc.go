@@ -8,15 +8,17 @@
 // # Reading order
 //
 // [Gateway] (gateway.go, ask.go, stats.go: what others see), conn (conn.go, attach.go, publish.go, ending.go: one
-// client), outbox (outbox.go, flusher.go: how frames reach a socket), acks (acks.go), shard (hub.go), localChannel and
+// client), outbox (outbox.go, flusher.go: how frames reach a socket), acks (acks.go), lapses (lapses.go,
+// reauth.go: credentials of live connections), shard (hub.go), localChannel and
 // attachment (localchannel.go), partition and request (partition.go), sweeper (sweep.go), accept.go (the upgrade).
 //
 // # Who owns what
 //
 // A few shards make the hub; a partition belongs to one of them. One goroutine per shard owns the shard's channels,
 // attachments and requests, and takes typed commands from a bounded queue. One goroutine per connection reads from its
-// socket and owns the list of what the client attached to. One goroutine sweeps idle connections. A goroutine that
-// writes a backlog exists only while a socket does not take what it is sent. Close ends all of them and waits.
+// socket and owns the list of what the client attached to. One goroutine sweeps idle connections, one ends those whose
+// token does. A goroutine that writes a backlog exists only while a socket does not take what it is sent. Close ends all
+// of them and waits.
 //
 // Only read loops and callers of Publish, Query and List may wait: for room in a shard's queue or in a connection's
 // window of un-acknowledged publishes, which pushes back through TCP. Shards, the sweeper, Routed, Unrouted, Fence and

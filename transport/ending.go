@@ -22,11 +22,14 @@ const (
 	endOverflow        // the client does not read fast enough
 	endFenced          // the node may not serve clients
 	endDrained         // the node is being stopped
+	endExpired         // the token's time is over
+	endRevoked         // the token or the key was revoked
 	numEndings
 )
 
 var endingNames = [numEndings]string{
 	"running", "gone", "silent", "closed", "left", "refused", "protocol", "auth", "overflow", "fenced", "drained",
+	"expired", "revoked",
 }
 
 func (e ending) String() string { return endingNames[e] }

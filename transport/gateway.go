@@ -88,8 +88,10 @@ type Gateway struct {
 	log     *slog.Logger
 	shards  []*shard
 	sweeper sweeper
-	stop    chan struct{} // closed to end the shards and the sweeper
+	lapses  lapses
+	stop    chan struct{} // closed to end the shards, the sweeper and lapses
 	swept   chan struct{} // closed by the sweeper at its end
+	lapsed  chan struct{} // closed by lapses at its end
 
 	version   atomic.Uint64 // of the last Register
 	requestID atomic.Uint64
@@ -102,7 +104,7 @@ type Gateway struct {
 	closed  bool
 	conns   sync.WaitGroup // read loops
 	helpers sync.WaitGroup // those who dismiss everybody
-	writers sync.WaitGroup // goroutines that write backlogs; started by read loops, shards and the sweeper only
+	writers sync.WaitGroup // goroutines that write backlogs; started by read loops, shards, the sweeper and lapses only
 }
 
 var (
@@ -123,6 +125,8 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 		shards: make([]*shard, cfg.Shards),
 		stop:   make(chan struct{}),
 		swept:  make(chan struct{}),
+		lapsed: make(chan struct{}),
+		lapses: lapses{keys: cfg.Auth, wake: make(chan struct{}, 1)},
 	}
 	for i := range g.shards {
 		g.shards[i] = newShard(g, i)
@@ -133,6 +137,10 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 	go func() {
 		defer close(g.swept)
 		g.sweeper.run(g.stop)
+	}()
+	go func() {
+		defer close(g.lapsed)
+		g.lapses.run(g.stop)
 	}()
 	return g
 }
@@ -252,6 +260,7 @@ func (g *Gateway) Close() {
 		close(g.stop)
 	}
 	<-g.swept
+	<-g.lapsed
 	for _, s := range g.shards {
 		<-s.done
 	}
