@@ -35,6 +35,7 @@ type boot struct {
 	gateway    *transport.Gateway
 	dispatcher *dispatch.Dispatcher
 	keys       *auth.Keys
+	authority  *authority
 	members    *membership
 	servers    []*http.Server
 
@@ -56,9 +57,11 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	}
 	self := channel.GatewayID{Node: n.disk.NodeID(), Boot: b.id}
 	var err error
-	if b.keys, err = keysOf(n.cfg.Apps); err != nil {
+	static, err := keysOf(n.cfg.Apps)
+	if err != nil {
 		return nil, err
 	}
+	b.keys, b.authority = auth.NewKeys(static), newAuthority(b, static)
 	b.members = &membership{leading: make(chan struct{}, 1)}
 	c := n.cfg
 	b.cluster, err = cluster.New(cluster.Config{
@@ -77,6 +80,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.Handle(kindToOwner, b.onToOwner)
 	b.cluster.Handle(kindToGateway, b.onToGateway)
 	b.cluster.HandleRequest(kindForward, b.onForward)
+	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 
 	b.store, err = raftstore.Open(raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
@@ -100,13 +104,14 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	}
 	b.host = channel.NewHost(channel.HostConfig{
 		Log: obligations{b.store}, Gateways: &gateways{b, self}, Lease: lease{b.cluster},
-		Settings: settingsOf(c), Partitions: c.Cluster.Partitions,
+		Settings: settingsOf(c, b.authority.namespace), Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
 		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
 	})
+	b.gateway.Fence(false) // until there is a lease: before, neither owners nor keys made at run time are known
 	if b.dispatcher, err = b.newDispatcher(c.Apps); err != nil {
 		b.close()
 		return nil, err
@@ -116,6 +121,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		return nil, err
 	}
 	b.waiting.Go(b.follow)
+	b.waiting.Go(b.authority.follow)
 	b.serve(e)
 	return b, nil
 }
@@ -298,7 +304,7 @@ func nudge(c chan struct{}) {
 }
 
 // keysOf collects the keys of all apps.
-func keysOf(apps []config.App) (*auth.Keys, error) {
+func keysOf(apps []config.App) ([]auth.Key, error) {
 	var keys []auth.Key
 	for _, a := range apps {
 		for _, k := range a.Keys {
@@ -310,8 +316,8 @@ func keysOf(apps []config.App) (*auth.Keys, error) {
 			if err != nil {
 				return nil, fmt.Errorf("key %s.%s: %w", app, id, err)
 			}
-			keys = append(keys, auth.Key{App: app, ID: id, Secret: secret, Capability: capability})
+			keys = append(keys, auth.Key{App: app, ID: id, Secret: secret, Capability: capability, Revocable: k.RevocableTokens})
 		}
 	}
-	return auth.NewKeys(keys), nil
+	return keys, nil
 }

@@ -55,7 +55,9 @@ func (q quiet) Write(p []byte) (int, error) {
 
 // clientHandler is everything on the client listener: WebSocket on any path that asks for an upgrade, pull, REST.
 func (b *boot) clientHandler() http.Handler {
-	api := rest.New(rest.Config{Backend: b.gateway, Keys: b.keys, ServerID: b.node.disk.NodeID(), Logger: b.log})
+	api := rest.New(rest.Config{
+		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, ServerID: b.node.disk.NodeID(), Logger: b.log,
+	})
 	p := pull.New(pull.Config{
 		Source:    pullSource{eventLog{b.store}},
 		Authorize: func(r *http.Request) (string, error) { return mayRead(api, r) },

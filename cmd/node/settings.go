@@ -4,35 +4,41 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"innkeeper/channel"
 	"innkeeper/cmd/node/config"
 	"innkeeper/transport/dispatch"
 )
 
-// settingsOf answers for each channel with its namespace's settings, or the general ones.
-func settingsOf(c config.Config) func(app, name string) channel.Settings {
+// settingsOf answers for each channel with its namespace's settings, or the general ones. provisioned knows the namespaces
+// of apps that are not in the configuration.
+func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool)) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
 		Retention: c.Channels.Retention,
 	}
 	type place struct{ app, namespace string }
+	of := func(n config.Namespace) channel.Settings {
+		s := general
+		if n.VacatedDelay != nil {
+			s.VacateDelay = *n.VacatedDelay
+		}
+		s.OccupiedByConnections = n.OccupiedBy == "connections"
+		return s
+	}
 	special := map[place]channel.Settings{}
 	for _, a := range c.Apps {
 		for _, n := range a.Namespaces {
-			s := general
-			if n.VacatedDelay != nil {
-				s.VacateDelay = time.Duration(*n.VacatedDelay)
-			}
-			s.OccupiedByConnections = n.OccupiedBy == "connections"
-			special[place{a.ID, n.ID}] = s
+			special[place{a.ID, n.ID}] = of(n)
 		}
 	}
 	return func(app, name string) channel.Settings {
 		namespace, _, _ := strings.Cut(name, ":")
 		if s, ok := special[place{app, namespace}]; ok {
 			return s
+		}
+		if n, ok := provisioned(app, namespace); ok {
+			return of(n)
 		}
 		return general
 	}

@@ -9,6 +9,7 @@ type Config struct {
 	Apps        []App       `koanf:"apps"`
 	StateEvents StateEvents `koanf:"state_events"`
 	Channels    Channels    `koanf:"channels"`
+	Auth        Auth        `koanf:"auth"`
 	Cluster     Cluster     `koanf:"cluster"`
 	Log         Log         `koanf:"log"`
 }
@@ -40,6 +41,8 @@ type App struct {
 type Key struct {
 	Key        string              `koanf:"key"`
 	Capability map[string][]string `koanf:"capability"`
+	// Tokens of a key with RevocableTokens can be revoked before they end, and live for an hour at most.
+	RevocableTokens bool `koanf:"revocable_tokens"`
 }
 
 // Namespace sets what differs for channels whose name starts with "ID:". Nil or "" means the general setting.
@@ -91,6 +94,11 @@ type Channels struct {
 	IdleClose         time.Duration `koanf:"idle_close" help:"How long a channel without attachments stays open after its last use."`
 	OccupancyInterval time.Duration `koanf:"occupancy_interval" help:"Least time between occupancy events that cross no zero."`
 	Retention         time.Duration `koanf:"retention" help:"How long messages are kept for clients that come back, rewind and history; 0 keeps none."`
+}
+
+// Auth sets who may do what beyond the apps of the configuration.
+type Auth struct {
+	AppsAPI bool `koanf:"apps_api" help:"Let anybody make apps with POST /apps, as test suites of SDKs do. Not for production."`
 }
 
 // Cluster sets what all nodes must agree on.
