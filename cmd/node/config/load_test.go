@@ -57,7 +57,7 @@ apps:
       {url: "https://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw],
        timeout: 1500ms, lanes: 4, batch_size: 50, linger: 0s, tls: {server_name: sink.example}}
 state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000}
-channels: {idle_close: 61s, occupancy_interval: 2s}
+channels: {idle_close: 61s, occupancy_interval: 2s, retention: 3m}
 cluster: {partitions: 64, trust_refused: false, id: abc}
 log: {level: debug, format: json}
 `)
