@@ -5,4 +5,10 @@
 // ends; a resend is the same event under the same id). [Order] judges the order of G4: per channel, first receipts never go
 // back in seq. [Complete] judges its "at least once" against the log's own events, as GET /events shows them: a pair that
 // was lost whole leaves no trace in the receipts. [Read] takes the events from what cmd/receiver writes.
+//
+// What clients saw is a [History]. [Judge] judges by it that no confirmed attach was an orphan (G2), that no channel was
+// declared empty while a client surely held it (G3), and that clients of a node that was cut off were sent away before
+// others decided (G9); [Counts] judges G6. What a client may be wrong about is told apart by [History.Sure]: a client of a
+// process that was killed or stopped cannot be told that it holds nothing any more, that of a node that was merely cut off
+// from the others can.
 package checker
