@@ -140,6 +140,10 @@ func New(seed uint64, o Options) (*Sim, error) {
 func (s *Sim) Join() *Node {
 	s.mu.Lock()
 	n := newNode(s, len(s.nodes))
+	for _, o := range s.nodes {
+		s.Net.DropPackets(n.IP, o.IP, 0.03)
+		s.Net.DuplicatePackets(n.IP, o.IP, 0.03)
+	}
 	s.nodes = append(s.nodes, n)
 	s.mu.Unlock()
 	n.Start()
