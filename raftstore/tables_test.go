@@ -45,7 +45,7 @@ func TestTableRules(t *testing.T) {
 	s := newState()
 	put := func(key, value string, ifAbsent bool, expireMs, nowMs int64) tableVerdict {
 		t.Helper()
-		return s.do(t, tableChange{Put: Put{"t", key, []byte(value), ifAbsent, expireMs}, NowMs: nowMs})
+		return s.do(t, tableChange{Put: Put{"t", key, []byte(value), ifAbsent, expireMs, false}, NowMs: nowMs})
 	}
 	for i, c := range []struct {
 		got  tableVerdict
@@ -132,7 +132,7 @@ func TestTablesFollowFromTheLog(t *testing.T) {
 func TestTablesForgetOldTimes(t *testing.T) {
 	s := newState()
 	for i := range 20_000 {
-		s.do(t, tableChange{Put: Put{"t", "key", []byte("v"), false, int64(1_000_000 + i)}, NowMs: 1})
+		s.do(t, tableChange{Put: Put{"t", "key", []byte("v"), false, int64(1_000_000 + i), false}, NowMs: 1})
 	}
 	if n := len(s.tables.due); n > 1100 {
 		t.Errorf("%d times are kept for one row", n)
@@ -145,9 +145,9 @@ func TestGoldenTables(t *testing.T) {
 		name string
 		c    tableChange
 	}{
-		{"table-put", tableChange{Put: Put{"nonces", "app.key nonce", []byte{0, 1, 254, 255}, true, 1_700_000_300_000}, NowMs: 1_700_000_000_000}},
-		{"table-put-plain", tableChange{Put: Put{"apps", "app", []byte("{}"), false, 0}, NowMs: 1_700_000_000_001}},
-		{"table-put-other", tableChange{Put: Put{"apps", "app2", []byte("{}"), false, 0}, NowMs: 1_700_000_000_002}},
+		{"table-put", tableChange{Put: Put{"nonces", "app.key nonce", []byte{0, 1, 254, 255}, true, 1_700_000_300_000, false}, NowMs: 1_700_000_000_000}},
+		{"table-put-plain", tableChange{Put: Put{"apps", "app", []byte("{}"), false, 0, false}, NowMs: 1_700_000_000_001}},
+		{"table-put-other", tableChange{Put: Put{"apps", "app2", []byte("{}"), false, 0, false}, NowMs: 1_700_000_000_002}},
 		{"table-delete", tableChange{Put: Put{Table: "apps", Key: "app2"}, NowMs: 1_700_000_000_003, remove: true}},
 	} {
 		b := golden(t, filepath.Join("commands", c.name), c.c.append(nil))
@@ -223,7 +223,7 @@ func TestTablesAnyNodeWrites(t *testing.T) {
 				follower = s
 			}
 		}
-		once := Put{Table: "nonces", Key: "nonce", Value: []byte("mine"), IfAbsent: true, ExpireMs: time.Now().Add(time.Minute).UnixMilli()}
+		once := Put{NoWait: true, Table: "nonces", Key: "nonce", Value: []byte("mine"), IfAbsent: true, ExpireMs: time.Now().Add(time.Minute).UnixMilli()}
 		if _, err := follower.Put(ctx, once); err != nil || !lost {
 			t.Errorf("put whose answer was lost: %v, lost %v", err, lost)
 		}
@@ -266,7 +266,7 @@ func TestTableBounds(t *testing.T) {
 }
 
 func FuzzTables(f *testing.F) {
-	put := tableChange{Put: Put{"t", "k", []byte("v"), true, 5}, NowMs: 3}
+	put := tableChange{Put: Put{"t", "k", []byte("v"), true, 5, false}, NowMs: 3}
 	s := newState()
 	s.do(f, put)
 	snap := snapshotBytes(f, s)

@@ -13,6 +13,7 @@ type Put struct {
 	Value      []byte
 	IfAbsent   bool  // refuse with ErrExists when the row is there with another value
 	ExpireMs   int64 // when the row goes by itself, unix ms by the leader's clock; 0 for never
+	NoWait     bool  // return when it is committed: this node may not have applied it yet
 }
 
 // Row is a row of a table. Value is shared: never write to it.
@@ -121,6 +122,9 @@ func (s *Store) writeTable(ctx context.Context, c *tableChange) (tableVerdict, e
 	defer cancel()
 	for {
 		v, err := s.tryTable(ctx, c)
+		if err == nil && c.NoWait {
+			return v, nil
+		}
 		if err == nil {
 			return v, s.WaitTable(ctx, c.Table, v.version)
 		}
