@@ -5,7 +5,8 @@
 //
 // node.go: Options, Node, Run. boot.go: what lives from one start to the next (a node that was declared dead starts
 // again under a new boot id). wires.go: the few adapters that let rooms meet which do not know each other.
-// edges.go: the HTTP servers. metrics.go: what the node says about itself.
+// edges.go: the HTTP servers. authority.go: keys, revocations and nonces as the cluster agrees on them. metrics.go: what
+// the node says about itself.
 //
 // # Who owns what
 //

@@ -1,7 +1,7 @@
 // Package rest is the REST side of the Ably protocol: GET /time, POST /channels/{c}/messages, GET /channels/{c},
 // GET /channels, POST /keys/{k}/requestToken and …/revokeTokens, and where it is enabled POST /apps and DELETE /apps/{a}.
-// It translates between HTTP and a Backend and keeps no state of its own; channels, sockets and retries
-// between nodes are the Backend's business.
+// It translates between HTTP and a Backend and keeps no state of its own; channels, sockets and retries between nodes are
+// the Backend's business, what a cluster agrees on about credentials an Authority's.
 //
 // Types in reading order: Backend, what it needs; Config; Handler, the http.Handler. A request goes through
 // Handler.ServeHTTP (CORS, reply format, route), a method per route, and reply.go, where every reply and every error is
