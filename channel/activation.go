@@ -13,6 +13,11 @@ type tenure struct {
 	epoch     uint64
 	since     Stamp // all publishes behind it were taken here or by owners whose histories were taken over
 	over      atomic.Bool
+	feed      atomic.Pointer[feed] // the copy being kept; nil: none
+
+	// Guarded by partition.mu.
+	follower follower
+	heritage *replica // found, not taken over yet
 }
 
 // activation is the shell of one channel: the actor that steps the state and carries out its effects.
@@ -28,6 +33,8 @@ type activation struct {
 	state   State
 	counted gauge // what this channel adds to the host's gauges
 	retired bool
+
+	sent int // CopyParts of what is old in the last batch; owned by Receive
 }
 
 // gauge is one channel's share of the host's gauges.
@@ -39,9 +46,14 @@ func holderBit(g Gateway) uint64 { return 1 << (g % 64) }
 func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	host := a.tenure.partition.host
 	scratch := host.scratch.Get().(*[]Effect)
-	effects, next := a.step(host.moment(), batch, woken, *scratch)
+	effects, next, f := a.step(host.moment(), batch, woken, *scratch)
 	if t := a.tenure; !t.over.Load() {
-		a.perform(effects)
+		a.perform(effects, f)
+		for i := range batch {
+			if batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
+				t.partition.fed(f, a.sent)
+			}
+		}
 	} else {
 		t.partition.refuseAll(unserved{t.epoch, batch})
 	}
@@ -53,9 +65,13 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	return next
 }
 
-func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next) {
+func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	f := a.tenure.feed.Load()
+	if f != nil {
+		now.Stream, now.Waited = f.stream, f.waited.Load()
+	}
 	for i := range batch {
 		effects = a.state.Step(now, batch[i], effects)
 	}
@@ -65,7 +81,7 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 	if !a.retired {
 		a.count(gauge{a.state.Open(), a.state.Occupied()})
 	}
-	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, f
 }
 
 // count moves the host's gauges from what this channel added before to what it adds now.
@@ -89,12 +105,23 @@ func delta(was, is bool) int64 {
 	return 0
 }
 
-func (a *activation) perform(effects []Effect) {
+// perform carries out effects in order. Copies go out in as few frames as possible.
+func (a *activation) perform(effects []Effect, f *feed) {
 	p, epoch := a.tenure.partition, a.tenure.epoch
 	host := p.host
+	c := copier{p: p, f: f, app: a.state.app, name: a.state.name, since: a.state.since}
+	defer func() {
+		if a.sent = c.parts; c.failed {
+			p.broken(f)
+		}
+	}()
 	var published, delivered, refused uint64
 	for i := range effects {
 		e := &effects[i]
+		if e.Copy {
+			c.add(e.Message.(*Delivery), e.Old)
+			continue
+		}
 		if e.Propose != 0 {
 			a.propose(e)
 			continue
@@ -111,6 +138,7 @@ func (a *activation) perform(effects []Effect) {
 		}
 		host.send(e.To, p.id, epoch, e.Message)
 	}
+	c.flush()
 	if published+delivered+refused > 0 {
 		host.counters.publishes.Add(published)
 		host.counters.deliveries.Add(delivered)

@@ -57,10 +57,23 @@ var toGatewaySamples = map[string]ToGateway{
 	"list_refused": &ListResult{Req: 4, Refusal: NotOwner},
 }
 
+var toHostSamples = map[string]ToHost{
+	"copy_begin": &CopyBegin{Stream: 7, Since: "01726585978590-001", Floor: "01726585978599-000"},
+	"copy_part": &CopyPart{Stream: 7, App: "demo", Name: "chat:a", Since: "01726585978590-001", Old: true, Deliveries: []*Delivery{
+		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+	}},
+	"copy_end":   &CopyEnd{Stream: 7, Complete: true, Parts: 3},
+	"copied":     &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
+	"copy_fetch": &CopyFetch{Stream: 1 << 40},
+}
+
 // The golden files hold what is on the wire, as hex. They change only with a new type byte.
 func TestGoldenFrames(t *testing.T) {
 	for name, m := range toOwnerSamples {
 		golden(t, "to_owner_"+name, AppendToOwner(nil, m), func(frame []byte) (any, error) { return DecodeToOwner(frame) }, m)
+	}
+	for name, m := range toHostSamples {
+		golden(t, "to_host_"+name, AppendToHost(nil, m), func(frame []byte) (any, error) { return DecodeToHost(frame) }, m)
 	}
 	for name, m := range toGatewaySamples {
 		golden(t, "to_gateway_"+name, AppendToGateway(nil, m), func(frame []byte) (any, error) { return DecodeToGateway(frame) }, m)
@@ -197,6 +210,25 @@ func FuzzDecodeToGateway(f *testing.F) {
 			return
 		}
 		again, err := DecodeToGateway(AppendToGateway(nil, m))
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("read %+v, then %+v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzDecodeToHost(f *testing.F) {
+	for _, m := range toHostSamples {
+		f.Add(AppendToHost(nil, m))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		m, err := DecodeToHost(frame)
+		if err != nil {
+			if !errors.Is(err, ErrFrame) || m != nil {
+				t.Fatalf("%v with %v", err, m)
+			}
+			return
+		}
+		again, err := DecodeToHost(AppendToHost(nil, m))
 		if err != nil || !reflect.DeepEqual(m, again) {
 			t.Fatalf("read %+v, then %+v, %v", m, again, err)
 		}

@@ -35,7 +35,8 @@ type history struct {
 	shown   int     // entries that may be seen
 	bytes   int
 	index   map[uint64]uint64 // hash of id → number; nil while there are few
-	waits   []wait            // answers that are due when their publish is shown, in order of number
+	waits   []wait            // answers that are due when their publish is shown
+	safe    Stamp             // publishes up to here may be shown
 }
 
 type entry struct {
@@ -241,4 +242,58 @@ func (p *picker) take(e *entry) bool {
 	p.bytes += e.size
 	p.r.Deliveries = append(p.r.Deliveries, e.d)
 	return true
+}
+
+// pending reports publishes that wait for their copy.
+func (h *history) pending() bool { return h != nil && h.shown < len(h.entries) }
+
+// ripe reports publishes that waited and may be shown.
+func (h *history) ripe() bool { return h.pending() && !h.safe.less(h.entries[h.shown].stamp) }
+
+// release shows what has a copy now: it is delivered and its publishers are answered.
+func (s *State) release(effects []Effect) []Effect {
+	h := s.past
+	for h.ripe() {
+		e := &h.entries[h.shown]
+		number := h.first + uint64(h.shown)
+		h.shown++
+		s.shown = maxStamp(s.shown, e.stamp)
+		effects = s.deliver(e.d, effects)
+		left := h.waits[:0]
+		for _, w := range h.waits {
+			if w.number == number {
+				effects = append(effects, Effect{To: w.from, Message: &Published{Req: w.req, Serial: e.d.Serial}})
+			} else {
+				left = append(left, w)
+			}
+		}
+		clear(h.waits[len(left):])
+		h.waits = left
+	}
+	return effects
+}
+
+// copied takes in how far the follower's copy goes.
+func (s *State) copied(in Input) {
+	switch {
+	case s.past == nil:
+	case in.Stream == 0:
+		s.past.safe = s.last
+	case in.Stream == s.stream:
+		s.past.safe = maxStamp(s.past.safe, in.Copied)
+	}
+}
+
+// copyAll sends all that is kept to the follower, which has nothing of it yet. What is published from now on follows.
+func (s *State) copyAll(now Moment, in Input, effects []Effect) []Effect {
+	if in.Stream != now.Stream {
+		return effects // over already
+	}
+	s.stream = in.Stream
+	if s.past != nil {
+		for _, e := range s.past.entries[s.past.light:] {
+			effects = append(effects, Effect{Copy: true, Old: true, Message: e.d})
+		}
+	}
+	return effects
 }

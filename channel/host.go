@@ -41,6 +41,10 @@ type Host struct {
 	profiles map[Settings]*Profile
 	apps     map[string]string
 	floor    Stamp // greatest serial of any channel that was closed here
+	feeding  int   // partitions that send what is old
+	hungry   []*partition
+
+	streams atomic.Uint64 // the last copy's number
 }
 
 // roster is who the gateways are. It is immutable.
@@ -226,6 +230,9 @@ func (h *Host) refuse(to GatewayID, part uint32, epoch uint64, m ToOwner, why Re
 	}
 	h.answer(to, part, epoch, answer)
 }
+
+// elapsed is the clock that delays are measured on.
+func (h *Host) elapsed() time.Duration { return h.sys.At(time.Now()) }
 
 func (h *Host) moment() Moment {
 	t := time.Now()

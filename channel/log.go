@@ -53,7 +53,11 @@ type Lease interface{ Held() bool }
 type HostConfig struct {
 	Log      Log
 	Gateways Gateways
-	Lease    Lease
+	// Hosts and Self are for copies of what is published; without Hosts none are kept and an owner's history ends with
+	// its tenure. Hosts is called with the host's locks held and must not call back.
+	Hosts Hosts
+	Self  GatewayID
+	Lease Lease
 	// Settings gives a channel's settings. It is asked when the channel's actor is made and must not block.
 	Settings   func(app, name string) Settings
 	Partitions int

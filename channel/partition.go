@@ -36,6 +36,13 @@ type partition struct {
 	sessions map[Gateway]*session
 	channels registry
 	marks    uint32 // counts Snapshots applied
+
+	replica  *replica // what others published, or this node in a tenure that is over; nil: nothing
+	fetch    *fetch   // under way
+	wanted   wanted   // by the next owner, at the end of this tenure; zero: nothing
+	gift     *feed    // replica on its way to a new owner
+	sweeping bool     // replica has something that expires
+	sweepAt  time.Duration
 }
 
 // session is what a gateway registered under one epoch since its Snapshot, kept while it cannot be applied yet.
@@ -72,7 +79,7 @@ func (p *partition) Receive([]Input, bool) actor.Next {
 		})
 		p.open(t, held)
 	}
-	return actor.Next{}
+	return actor.Next{Wake: p.care()}
 }
 
 // Stopped is never called: a partition does not stop.
@@ -83,7 +90,7 @@ func (p *partition) catchUp() *tenure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
-	if p.at == rebuilding && p.barrier.Passed() {
+	if p.at == rebuilding && p.barrier.Passed() && p.search() {
 		return p.tenure
 	}
 	return nil
@@ -157,8 +164,14 @@ func (p *partition) release(epoch uint64) {
 			delete(p.sessions, g)
 		}
 	}
+	w := p.wanted
+	p.wanted = wanted{}
 	p.mu.Unlock()
 	p.refuseAll(left)
+	if w.epoch == epoch {
+		p.fetched(w)
+	}
+	p.nudge()
 }
 
 func (p *partition) close() {
@@ -182,6 +195,11 @@ func (p *partition) end() unserved {
 	}
 	left := unserved{epoch: p.tenure.epoch}
 	p.tenure.over.Store(true)
+	if f := p.tenure.feed.Load(); f != nil {
+		p.freeSlot(f)
+	}
+	p.bequeath()
+	p.fetch = nil
 	p.channels.all(func(a *activation) bool {
 		left.inputs = append(left.inputs, a.Drop()...)
 		a.retire()
@@ -210,20 +228,26 @@ func (p *partition) open(t *tenure, held []Held) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
-	if p.tenure != t || p.at != rebuilding || !p.barrier.Passed() {
+	if p.tenure != t || p.at != rebuilding || !p.barrier.Passed() || !p.search() {
 		return // the world went on while the log was read; the next nudge comes with what changed it
 	}
 	now, grace := p.host.moment(), p.host.grace()
+	if t.heritage != nil {
+		t.since = t.heritage.since
+		p.host.raiseFloor(t.heritage.floor)
+	}
 	for _, h := range held {
 		pos := Position{Hash: ring.Hash(h.App, h.Name), App: h.App, Name: h.Name}
 		p.activate(pos, func(s *State) { s.Restore(now, true, grace) })
 	}
+	p.inherit()
 	for _, g := range p.roster.live {
 		if s := p.sessions[g]; s != nil && s.epoch == t.epoch {
 			p.apply(g, s)
 		}
 	}
 	p.at = serving
+	p.beginFeed()
 	p.channels.all(func(a *activation) bool {
 		a.Offer(Input{Kind: InOpened}, actor.NoLimit)
 		return true
@@ -238,6 +262,9 @@ func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 	a.Init(p.host.sys, a)
 	if prepare != nil {
 		prepare(&a.state)
+	}
+	if f := p.tenure.feed.Load(); f != nil {
+		a.state.stream = f.stream
 	}
 	p.channels.put(pos, a)
 	return a

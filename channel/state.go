@@ -16,6 +16,8 @@ type Moment struct {
 	Since  time.Duration // monotonic clock of the shell, greater than 0; all delays are measured on it
 	UnixMs int64         // wall clock, for what others read: serials and the times of transitions
 	Leased bool          // whether this node may act as an owner now
+	Stream uint64        // the copy that is being kept with a follower; 0: none
+	Waited bool          // publishes wait for that copy
 }
 
 // InputKind says what an Input is.
@@ -32,6 +34,8 @@ const (
 	InFailed                     // it never will be under this epoch
 	InOpened                     // every gateway has been heard after a Restore
 	InHistory                    // History of From
+	InCopyAll                    // the follower of Stream has to be sent everything
+	InCopied                     // the follower of Stream has what was published up to Copied; Stream 0: it is not waited for
 )
 
 // Input is one thing that happened to a channel.
@@ -43,11 +47,16 @@ type Input struct {
 	Publish  *Publish
 	Query    *Query
 	History  *History
+	Stream   uint64
+	Copied   Stamp
 }
 
-// Effect is one thing the shell must now do: propose a transition of the channel, or send a message.
+// Effect is one thing the shell must now do: propose a transition of the channel, or send a message to a gateway or to
+// the follower.
 type Effect struct {
 	Propose Kind // 0: send
+	Copy    bool // Message is a Delivery for the follower
+	Old     bool // and was published before its copy began
 	To      Gateway
 	TimeMs  int64 // of the transition: when it was decided
 	Message ToGateway
@@ -92,6 +101,7 @@ type State struct {
 	since   Stamp    // all that was published behind it was kept here
 	expired Stamp    // up to here publishes may be gone because of their age
 	past    *history // nil when there is nothing to keep
+	stream  uint64   // the copy that has all of past
 	owed    int32    // vectors with confirm
 	watched int32    // vectors with watch
 	phase   phase
@@ -179,6 +189,10 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return append(effects, Effect{To: in.From, Message: s.query(now, in.Query)})
 	case InHistory:
 		return append(effects, Effect{To: in.From, Message: s.recall(now, in.History)})
+	case InCopyAll:
+		return s.copyAll(now, in, effects)
+	case InCopied:
+		s.copied(in)
 	case InCommitted:
 		s.committed()
 	case InFailed:
@@ -208,6 +222,9 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 		return effects
 	}
 	s.retryAt = 0
+	if s.past.ripe() {
+		effects = s.release(effects)
+	}
 	effects = s.propose(now, effects)
 	effects = s.confirm(now, effects)
 	return s.tell(now, effects)
@@ -215,7 +232,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 
 // due reports that something would be said or proposed now if there were a lease.
 func (s *State) due(now Moment) bool {
-	return s.owed > 0 || s.watched > 0 ||
+	return s.owed > 0 || s.watched > 0 || s.past.ripe() ||
 		s.phase == vacant && s.isHeld() || s.phase == delaying && now.Since >= s.vacateAt
 }
 
@@ -337,23 +354,41 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 	}
 	s.expireHistory(now)
 	if s.past != nil {
-		if e, _ := s.past.find(p.ID); e != nil {
+		if e, number := s.past.find(p.ID); e != nil {
+			if number >= s.past.first+uint64(s.past.shown) {
+				s.past.waits = append(s.past.waits, wait{number, from, p.Req})
+				return effects
+			}
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: e.d.Serial}})
 		}
 	}
 	prev := s.prev(now)
 	s.last = s.last.after(now.UnixMs)
-	s.shown = s.last
 	s.open, s.usedAt = true, now.Since
-	serial := s.last.serial(s.profile.Series)
 	d := &Delivery{
-		App: s.app, Name: s.name, Serial: serial, Prev: prev, ID: p.ID, ConnID: p.ConnID,
+		App: s.app, Name: s.name, Serial: s.last.serial(s.profile.Series), Prev: prev, ID: p.ID, ConnID: p.ConnID,
 		TimeMs: now.UnixMs, Messages: p.Messages,
 	}
-	s.keep(now, d)
+	if s.keep(now, d) {
+		if now.Stream != 0 && s.stream == now.Stream {
+			effects = append(effects, Effect{Copy: true, Message: d})
+			if now.Waited || len(s.past.entries)-s.past.shown > 1 {
+				// Nobody is told before another node has it too, so that nobody saw what a new owner would not know.
+				s.past.waits = append(s.past.waits, wait{s.past.first + uint64(len(s.past.entries)-1), from, p.Req})
+				return effects
+			}
+		}
+		s.past.safe = s.last
+		if len(s.past.entries)-s.past.shown > 1 {
+			s.past.waits = append(s.past.waits, wait{s.past.first + uint64(len(s.past.entries)-1), from, p.Req})
+			return s.release(effects)
+		}
+		s.past.shown++
+	}
+	s.shown = s.last
 	effects = s.deliver(d, effects)
 	// The answer comes last: a publisher that reads it knows the message to be on its way everywhere.
-	return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
+	return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: d.Serial}})
 }
 
 // prev is the position of the publish before the one to come, or where the channel stands when there was none.
@@ -366,17 +401,17 @@ func (s *State) prev(now Moment) string {
 	return s.point(now).position()
 }
 
-// keep adds a publish to the history.
-func (s *State) keep(now Moment, d *Delivery) {
+// keep adds a publish to the history, unless none is kept.
+func (s *State) keep(now Moment, d *Delivery) bool {
 	if s.profile.Retention <= 0 {
 		s.since = s.last
-		return
+		return false
 	}
 	if s.past == nil {
 		s.past = &history{}
 	}
 	s.since = maxStamp(s.since, s.past.add(s.last, now.Since, d))
-	s.past.shown++
+	return true
 }
 
 // deliver sends a publish to every gateway with subscribers.

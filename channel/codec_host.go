@@ -1,0 +1,77 @@
+package channel
+
+import "fmt"
+
+const (
+	frameCopyBegin byte = 0x31 + iota
+	frameCopyPart
+	frameCopyEnd
+	frameCopied
+	frameCopyFetch
+)
+
+// AppendToHost appends the frame of m to dst.
+func AppendToHost(dst []byte, m ToHost) []byte {
+	w := writer(dst)
+	switch m := m.(type) {
+	case *CopyBegin:
+		w.byte(frameCopyBegin)
+		w.uint(m.Stream)
+		w.text(m.Since)
+		w.text(m.Floor)
+	case *CopyPart:
+		w.byte(frameCopyPart)
+		w.uint(m.Stream)
+		w.name(m.App, m.Name)
+		w.text(m.Since)
+		w.bool(m.Old)
+		w.deliveries(m.Deliveries)
+	case *CopyEnd:
+		w.byte(frameCopyEnd)
+		w.uint(m.Stream)
+		w.bool(m.Complete)
+		w.uint(m.Parts)
+	case *Copied:
+		w.byte(frameCopied)
+		w.uint(m.Stream)
+		w.name(m.App, m.Name)
+		w.text(m.Serial)
+		w.bool(m.Old)
+	case *CopyFetch:
+		w.byte(frameCopyFetch)
+		w.uint(m.Stream)
+	default:
+		panic(fmt.Sprintf("channel: no frame for %T", m))
+	}
+	return w
+}
+
+// DecodeToHost reads one frame. The result keeps nothing of frame. Errors wrap ErrFrame.
+func DecodeToHost(frame []byte) (ToHost, error) {
+	t, err := frameType(frame)
+	if err != nil {
+		return nil, err
+	}
+	var m ToHost
+	r := newReader(frame)
+	switch t {
+	case frameCopyBegin:
+		m = &CopyBegin{Stream: r.uint(), Since: r.string(), Floor: r.string()}
+	case frameCopyPart:
+		m = &CopyPart{
+			Stream: r.uint(), App: r.string(), Name: r.string(), Since: r.string(), Old: r.bool(), Deliveries: r.deliveries(frame),
+		}
+	case frameCopyEnd:
+		m = &CopyEnd{Stream: r.uint(), Complete: r.bool(), Parts: r.uint()}
+	case frameCopied:
+		m = &Copied{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string(), Old: r.bool()}
+	case frameCopyFetch:
+		m = &CopyFetch{Stream: r.uint()}
+	default:
+		return nil, unknownFrame(t)
+	}
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}

@@ -1,0 +1,483 @@
+package channel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sea is a cluster whose gateways publish and listen while owners die, move and lose their links. Frames travel in order
+// on links that take their time and can be cut, which loses what is under way. It judges continuity: whatever was
+// acknowledged is heard by every gateway exactly once, and all gateways hear the same in the same order.
+type sea struct {
+	*testing.T
+	rnd   *rand.Rand
+	log   *fakeLog
+	boots int
+	epoch uint64
+
+	mu       sync.Mutex
+	ships    []*ship // alive
+	links    map[[2]string]*simLink
+	owner    *ship
+	follower *ship
+	sailing  sync.WaitGroup
+	acked    map[string]string // id → serial
+}
+
+// ship is one node: a host and a gateway that listens to one channel and publishes to it.
+type ship struct {
+	sea   *sea
+	id    GatewayID
+	host  *Host
+	lease fakeLease
+
+	founder bool // has heard everything
+
+	mu      sync.Mutex
+	sunk    bool
+	owner   *ship
+	epoch   uint64
+	version uint64
+	serial  string
+	mending bool
+	req     uint64
+	asked   []*Publish // not answered, in order
+	recall  uint64
+	log     []string // ids heard
+}
+
+// simLink carries functions in order, each after a while.
+type simLink struct {
+	mu      sync.Mutex
+	session uint64
+	queue   []func()
+	wake    chan struct{}
+}
+
+func (w *sea) link(from, to GatewayID) *simLink {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := [2]string{from.Boot, to.Boot}
+	l := w.links[key]
+	if l == nil {
+		l = &simLink{wake: make(chan struct{}, 1), session: 1}
+		w.links[key] = l
+		delay := time.Duration(len(w.links)%4) * time.Millisecond
+		w.sailing.Go(func() { l.run(delay) })
+	}
+	return l
+}
+
+func (l *simLink) run(delay time.Duration) {
+	for range l.wake {
+		for {
+			l.mu.Lock()
+			if len(l.queue) == 0 {
+				l.mu.Unlock()
+				break
+			}
+			session := l.session
+			l.mu.Unlock()
+			time.Sleep(delay)
+			l.mu.Lock()
+			var f func()
+			if session == l.session && len(l.queue) > 0 {
+				f, l.queue = l.queue[0], l.queue[1:]
+			}
+			l.mu.Unlock()
+			if f != nil {
+				f()
+			}
+		}
+	}
+}
+
+func (l *simLink) send(session uint64, f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if session != 0 && session != l.session {
+		return false
+	}
+	l.queue = append(l.queue, f)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// cut loses what is under way and begins a new session.
+func (l *simLink) cut() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = nil
+	l.session++
+	return l.session
+}
+
+func (w *sea) find(id GatewayID) *ship {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.ships {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func (w *sea) launch() *ship {
+	w.boots++
+	s := &ship{sea: w, id: GatewayID{fmt.Sprint("n", w.boots), fmt.Sprint("b", w.boots)}}
+	s.host = NewHost(HostConfig{
+		Log: w.log, Gateways: s, Hosts: s, Self: s.id, Lease: &s.lease, Partitions: 1, Series: s.id.Boot, Workers: 2,
+		Settings: func(string, string) Settings {
+			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Retention: 2 * time.Minute}
+		},
+	})
+	w.mu.Lock()
+	w.ships = append(w.ships, s)
+	w.mu.Unlock()
+	return s
+}
+
+// ToGateway and ToHost carry this ship's frames away.
+func (s *ship) ToGateway(to GatewayID, _ uint32, epoch uint64, m ToGateway) bool {
+	return s.sea.link(s.id, to).send(0, func() {
+		if t := s.sea.find(to); t != nil {
+			t.told(s, epoch, m)
+		}
+	})
+}
+
+func (s *ship) ToHost(to GatewayID, session uint64, part uint32, epoch uint64, m ToHost) bool {
+	frame := AppendToHost(nil, m)
+	return s.sea.link(s.id, to).send(session, func() {
+		if t := s.sea.find(to); t != nil {
+			m, err := DecodeToHost(frame)
+			if err != nil {
+				s.sea.Error(err)
+			}
+			t.host.FromHost(s.id, part, epoch, m)
+		}
+	})
+}
+
+func (s *ship) tell(m ToOwner) {
+	owner, epoch := s.owner, s.epoch
+	s.sea.link(s.id, owner.id).send(0, func() {
+		if s.sea.find(owner.id) != nil {
+			owner.host.FromGateway(s.id, 0, epoch, m)
+		}
+	})
+}
+
+// route begins a session with the owner.
+func (s *ship) route(owner *ship, epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner, s.epoch = owner, epoch
+	s.version++
+	r := Register{App: "app", Name: "room", Version: s.version, Confirm: true, Serial: s.serial}
+	r.Counts[Connections], r.Counts[Subscribers] = 1, 1
+	s.tell(&Snapshot{Registers: []Register{r}})
+	s.mending = false
+	for _, p := range s.asked {
+		s.tell(p)
+	}
+}
+
+func (s *ship) say() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.req++
+	p := &Publish{App: "app", Name: "room", Req: s.req, ID: fmt.Sprintf("%s:%d", s.id.Boot, s.req), Messages: []Message{{Name: "m"}}}
+	s.asked = append(s.asked, p)
+	s.tell(p)
+}
+
+// told is the gateway: it follows the chain of positions and asks for what is missing.
+func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sunk || epoch != s.epoch || from != s.owner {
+		return
+	}
+	switch m := m.(type) {
+	case *Registered:
+		if m.Lost {
+			s.sea.Errorf("%v: lost at %s", s.id, s.serial)
+		}
+		s.stand(m.Serial)
+	case *Delivery:
+		switch {
+		case SerialPosition(m.Serial) <= SerialPosition(s.serial):
+		case s.serial != "" && m.Prev != SerialPosition(s.serial):
+			s.mend()
+		default:
+			s.hear(m)
+		}
+	case *HistoryResult:
+		if m.Req != s.recall || !s.mending {
+			return
+		}
+		s.mending = false
+		if m.Refusal != Accepted {
+			s.later(s.mend)
+			return
+		}
+		if !m.Complete {
+			s.sea.Errorf("%v: nothing is known behind %s", s.id, s.serial)
+		}
+		for _, d := range m.Deliveries {
+			if SerialPosition(d.Serial) > SerialPosition(s.serial) {
+				s.hear(d)
+			}
+		}
+		s.serial = max(s.serial, m.Serial)
+	case *Published:
+		i := slices.IndexFunc(s.asked, func(p *Publish) bool { return p.Req == m.Req })
+		if i < 0 {
+			return
+		}
+		p := s.asked[i]
+		if m.Refusal != Accepted {
+			s.later(func() {
+				if slices.Contains(s.asked, p) {
+					s.tell(p)
+				}
+			})
+			return
+		}
+		s.asked = slices.Delete(s.asked, i, i+1)
+		s.sea.ack(p.ID, m.Serial)
+	}
+}
+
+func (s *ship) later(f func()) {
+	time.AfterFunc(20*time.Millisecond, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.sunk {
+			f()
+		}
+	})
+}
+
+func (s *ship) stand(serial string) {
+	switch {
+	case SerialPosition(serial) <= SerialPosition(s.serial):
+	case s.serial == "":
+		s.serial = serial
+	default:
+		s.mend()
+	}
+}
+
+func (s *ship) mend() {
+	if !s.mending {
+		s.mending = true
+		s.recall++
+		s.tell(&History{App: "app", Name: "room", Req: s.recall, After: s.serial})
+	}
+}
+
+func (s *ship) hear(d *Delivery) {
+	s.serial = d.Serial
+	s.log = append(s.log, d.ID)
+}
+
+func (w *sea) ack(id, serial string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if was, ok := w.acked[id]; ok && was != serial {
+		w.Errorf("%s was acknowledged as %s and as %s", id, was, serial)
+	}
+	w.acked[id] = serial
+}
+
+// commit makes an owner, and somebody its follower, and tells everybody in some order.
+func (w *sea) commit(owner *ship, fresh bool) {
+	if fresh {
+		w.epoch = w.log.next(0)
+	}
+	was := w.owner
+	w.owner, w.follower = owner, nil
+	var members []GatewayID
+	for _, s := range w.ships {
+		members = append(members, s.id)
+		if s != owner && (w.follower == nil || w.rnd.IntN(2) == 0) {
+			w.follower = s
+		}
+	}
+	order := slices.Clone(w.ships)
+	w.rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for _, s := range order {
+		s.host.SetMembers(members)
+		switch {
+		case !fresh:
+		case s == owner:
+			s.host.Acquire(0, w.epoch)
+		case s == was || w.rnd.IntN(2) == 0:
+			s.host.Release(0, w.epoch)
+		}
+		if s == owner {
+			w.follow()
+		}
+		if fresh || was == nil {
+			s.route(owner, w.epoch)
+		}
+		time.Sleep(time.Duration(w.rnd.IntN(5)) * time.Millisecond)
+	}
+}
+
+func (w *sea) follow() {
+	if w.follower == nil {
+		w.owner.host.Follow(0, GatewayID{}, 0)
+		return
+	}
+	l := w.link(w.owner.id, w.follower.id)
+	l.mu.Lock()
+	session := l.session
+	l.mu.Unlock()
+	w.owner.host.Follow(0, w.follower.id, session)
+}
+
+// settled waits until everybody has a copy and an answer.
+func (w *sea) settled() {
+	time.Sleep(5 * time.Second)
+	synctest.Wait()
+}
+
+func (w *sea) step() {
+	s := w.ships[w.rnd.IntN(len(w.ships))]
+	switch w.rnd.IntN(30) {
+	case 0: // a death, at any moment of publishing
+		if len(w.ships) < 3 {
+			return
+		}
+		w.settled()
+		for range w.rnd.IntN(8) {
+			w.ships[w.rnd.IntN(len(w.ships))].say()
+			time.Sleep(time.Duration(w.rnd.IntN(2000)) * time.Microsecond)
+		}
+		if w.rnd.IntN(2) == 0 {
+			s = w.owner
+		}
+		s.mu.Lock()
+		s.sunk = true
+		s.mu.Unlock()
+		w.mu.Lock()
+		w.ships = slices.DeleteFunc(w.ships, func(x *ship) bool { return x == s })
+		w.mu.Unlock()
+		s.lease.lost.Store(true)
+		s.host.Close()
+		if s == w.follower {
+			w.owner.host.Follow(0, GatewayID{}, 0) // the link is down
+		}
+		time.Sleep(time.Duration(w.rnd.IntN(500)) * time.Millisecond)
+		if s == w.owner {
+			w.commit(w.ships[w.rnd.IntN(len(w.ships))], true)
+		} else {
+			w.commit(w.owner, false)
+		}
+	case 1: // a newcomer
+		if len(w.ships) < 4 {
+			w.settled()
+			s := w.launch()
+			w.commit(w.owner, false)
+			s.route(w.owner, w.epoch)
+		}
+	case 2: // a move
+		w.settled()
+		w.commit(s, true)
+	case 3: // the link to the follower is cut
+		if w.follower != nil {
+			w.link(w.owner.id, w.follower.id).cut()
+			w.link(w.follower.id, w.owner.id).cut()
+			w.follow()
+			w.owner.route2(w)
+			w.follower.route2(w)
+		}
+	case 4: // frames to a gateway are lost
+		w.link(w.owner.id, s.id).cut()
+		w.link(s.id, w.owner.id).cut()
+		if s == w.follower {
+			w.follow()
+		}
+		s.route2(w)
+	case 5, 6, 7:
+		time.Sleep(time.Duration(w.rnd.IntN(300)) * time.Millisecond)
+	default:
+		s.say()
+		time.Sleep(time.Duration(w.rnd.IntN(1500)) * time.Microsecond)
+	}
+}
+
+func (s *ship) route2(w *sea) { s.route(w.owner, w.epoch) }
+
+func (w *sea) rest() {
+	w.settled()
+	longest := w.ships[0]
+	for _, s := range w.ships {
+		if len(s.asked) > 0 {
+			w.Errorf("%v: %d publishes were never answered", s.id, len(s.asked))
+		}
+		if len(s.log) > len(longest.log) {
+			longest = s
+		}
+	}
+	count := map[string]int{}
+	for _, id := range longest.log {
+		if count[id]++; count[id] > 1 {
+			w.Errorf("%s was heard twice", id)
+		}
+	}
+	for id := range w.acked {
+		if count[id] == 0 && longest.founder {
+			w.Errorf("%s was acknowledged and never heard by %v", id, longest.id)
+		}
+	}
+	for _, s := range w.ships {
+		// Who came later heard the end of it.
+		if tail := longest.log[len(longest.log)-len(s.log):]; !slices.Equal(tail, s.log) {
+			w.Errorf("%v heard\n%v\n%v heard\n%v", s.id, s.log, longest.id, tail)
+		}
+	}
+}
+
+func TestSeasOfPublishes(t *testing.T) {
+	for seed := range uint64(*worldSeeds) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &sea{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+			w.log = newFakeLog(t, time.Millisecond)
+			for range 3 {
+				w.launch().founder = true
+			}
+			w.commit(w.ships[0], true)
+			w.settled()
+			for range 3 {
+				for range 100 {
+					w.step()
+				}
+				w.rest()
+			}
+			for _, s := range w.ships {
+				s.host.Close()
+			}
+			w.log.inner.Wait()
+			for _, l := range w.links {
+				close(l.wake)
+			}
+			w.sailing.Wait()
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		})
+	}
+}

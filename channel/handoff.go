@@ -1,0 +1,320 @@
+package channel
+
+import (
+	"time"
+
+	"innkeeper/actor"
+	"innkeeper/cluster/ring"
+)
+
+// fetch is a new owner's search for the history of those before it.
+type fetch struct {
+	stream   uint64
+	deadline time.Duration          // to go on without
+	againAt  time.Duration          // to ask again: something may have been lost with a session
+	asked    map[GatewayID]struct{} // and not answered yet
+	found    *replica
+}
+
+// goesOn notes that something came.
+func (f *fetch) goesOn(now time.Duration) {
+	f.deadline, f.againAt = now+fetchTimeout, now+fetchAgain
+}
+
+// wanted is a fetch of the next owner that came before this one heard that its tenure is over.
+type wanted struct {
+	from   GatewayID
+	epoch  uint64
+	stream uint64
+}
+
+// FromHost takes one frame of another host for a partition at an epoch; the host owns m from now on. Frames of one host
+// come in order. It never blocks.
+func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
+	if int64(part) >= int64(len(h.parts)) || h.cfg.Hosts == nil {
+		return
+	}
+	p := &h.parts[part]
+	switch m := m.(type) {
+	case *CopyBegin:
+		p.beginCopy(from, epoch, m)
+	case *CopyPart:
+		p.takeCopy(from, epoch, m)
+	case *CopyEnd:
+		p.endCopy(from, epoch, m)
+	case *Copied:
+		p.confirmed(from, epoch, m)
+	case *CopyFetch:
+		p.fetched(wanted{from, epoch, m.Stream})
+	}
+}
+
+// beginCopy makes room for a copy: of the owner's history, or of what this new owner has asked for.
+func (p *partition) beginCopy(from GatewayID, epoch uint64, m *CopyBegin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, floor := parseSerial(m.Since), parseSerial(m.Floor)
+	if f := p.fetching(epoch, m.Stream); f != nil {
+		if f.found == nil {
+			f.found = newReplica(epoch-1, m.Stream, from, since, floor)
+			f.goesOn(p.host.elapsed())
+		}
+		return
+	}
+	if p.tenure != nil && p.tenure.epoch >= epoch || p.tenure == nil && epoch < p.known {
+		return
+	}
+	p.replica = newReplica(epoch, m.Stream, from, since, floor)
+}
+
+// fetching is the search that a stream answers.
+func (p *partition) fetching(epoch, stream uint64) *fetch {
+	if p.tenure == nil || p.tenure.epoch != epoch || p.fetch == nil || p.fetch.stream != stream {
+		return nil
+	}
+	return p.fetch
+}
+
+// copyOf is where the frames of a stream belong.
+func (p *partition) copyOf(from GatewayID, epoch, stream uint64) *replica {
+	if f := p.fetching(epoch, stream); f != nil {
+		if f.found != nil && f.found.from == from {
+			return f.found
+		}
+		return nil
+	}
+	if r := p.replica; r != nil && r.epoch == epoch && r.stream == stream && r.from == from {
+		return r
+	}
+	return nil
+}
+
+func (p *partition) takeCopy(from GatewayID, epoch uint64, m *CopyPart) {
+	if len(m.Deliveries) == 0 {
+		return
+	}
+	retention := p.host.cfg.Settings(m.App, m.Name).Retention
+	p.mu.Lock()
+	r := p.copyOf(from, epoch, m.Stream)
+	if r == nil {
+		p.mu.Unlock()
+		return
+	}
+	r.add(m, retention, p.host.elapsed(), time.Now().UnixMilli())
+	sweep := !p.sweeping
+	p.sweeping = true
+	if f := p.fetching(epoch, m.Stream); f != nil {
+		f.goesOn(p.host.elapsed())
+	}
+	p.mu.Unlock()
+	serial := m.Deliveries[len(m.Deliveries)-1].Serial
+	p.host.cfg.Hosts.ToHost(from, 0, p.id, epoch, &Copied{Stream: m.Stream, App: m.App, Name: m.Name, Serial: serial, Old: m.Old})
+	if sweep {
+		p.nudge()
+	}
+}
+
+func (p *partition) endCopy(from GatewayID, epoch uint64, m *CopyEnd) {
+	p.mu.Lock()
+	if f := p.fetching(epoch, m.Stream); f != nil {
+		delete(f.asked, from)
+	}
+	r := p.copyOf(from, epoch, m.Stream)
+	if r != nil {
+		r.complete = m.Complete && r.parts == m.Parts
+	}
+	p.mu.Unlock()
+	if r != nil {
+		p.host.cfg.Hosts.ToHost(from, 0, p.id, epoch, &Copied{Stream: m.Stream})
+	}
+	p.nudge()
+}
+
+// confirmed takes the word of who keeps a copy.
+func (p *partition) confirmed(from GatewayID, epoch uint64, m *Copied) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.gift
+	if p.tenure != nil {
+		f = p.tenure.feed.Load()
+	}
+	if f == nil || f.stream != m.Stream || f.epoch != epoch || f.to != from {
+		return
+	}
+	switch {
+	case m.App == "" && m.Name == "" && m.Serial == "":
+		if f == p.gift {
+			p.gift = nil
+		} else {
+			f.waited.Store(true)
+		}
+	case m.Old:
+		f.unconfirmed--
+		p.nudge()
+	default:
+		pos := Position{Hash: ring.Hash(m.App, m.Name), App: m.App, Name: m.Name}
+		if a := p.channels.find(pos); a != nil {
+			a.Offer(Input{Kind: InCopied, Stream: m.Stream, Copied: parseSerial(m.Serial)}, actor.NoLimit)
+		}
+	}
+}
+
+// fetched answers a new owner: with what is known of the tenure before its own, or that there is nothing.
+func (p *partition) fetched(w wanted) {
+	p.mu.Lock()
+	if p.tenure != nil && p.tenure.epoch < w.epoch {
+		p.wanted = w // this tenure is over: it just has not heard
+		p.mu.Unlock()
+		return
+	}
+	given := p.give(w)
+	p.mu.Unlock()
+	if given {
+		p.nudge()
+	} else {
+		p.host.cfg.Hosts.ToHost(w.from, 0, p.id, w.epoch, &CopyEnd{Stream: w.stream})
+	}
+}
+
+// give begins to hand over the copy that is kept here, if it is the right one.
+func (p *partition) give(w wanted) bool {
+	r := p.replica
+	if p.tenure != nil || r == nil || !r.complete || r.epoch+1 != w.epoch {
+		return false
+	}
+	p.endGift()
+	f := &feed{to: w.from, epoch: w.epoch, stream: w.stream}
+	for key, c := range r.channels {
+		if len(c.entries) > 0 {
+			f.items = append(f.items, feedItem{key: key, past: c})
+		}
+	}
+	if !p.sendHost(f, &CopyBegin{Stream: f.stream, Since: r.since.position(), Floor: maxStamp(r.floor, p.host.now()).position()}) {
+		return false
+	}
+	p.gift = f
+	return true
+}
+
+// search looks for the history of the tenure before this one. It is true when there is nothing more to wait for; what
+// was found is in tenure.heritage then.
+func (p *partition) search() bool {
+	t, h := p.tenure, p.host
+	if h.cfg.Hosts == nil || t.heritage != nil {
+		return true
+	}
+	if r := p.replica; r != nil && r.complete && r.epoch+1 == t.epoch {
+		t.heritage, p.replica = r, nil
+		return true
+	}
+	now := h.elapsed()
+	if p.fetch == nil {
+		p.fetch = &fetch{asked: make(map[GatewayID]struct{})}
+		p.fetch.goesOn(now)
+		for _, g := range p.roster.live {
+			if id := p.roster.ids[g-1]; id != h.cfg.Self {
+				p.fetch.asked[id] = struct{}{}
+			}
+		}
+	}
+	f := p.fetch
+	if f.stream == 0 || now >= f.againAt {
+		f.stream, f.found, f.againAt = h.streams.Add(1), nil, now+fetchAgain
+		for id := range f.asked {
+			h.cfg.Hosts.ToHost(id, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream})
+		}
+	}
+	for id := range f.asked {
+		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {
+			delete(f.asked, id)
+		}
+	}
+	switch {
+	case f.found != nil && f.found.complete:
+		t.heritage = f.found
+	case len(f.asked) > 0 && now < f.deadline:
+		return false
+	}
+	return true
+}
+
+// inherit gives the channels the past that was found.
+func (p *partition) inherit() {
+	t := p.tenure
+	p.fetch = nil
+	r := t.heritage
+	if r == nil {
+		return
+	}
+	for key, c := range r.channels {
+		pos, ok := p.host.place(p.id, key.app, key.name)
+		if !ok {
+			continue
+		}
+		a := p.channels.find(pos)
+		if a == nil {
+			a = p.activate(pos, func(s *State) { s.Restore(Moment{}, false, 0) })
+		}
+		a.state.adopt(c)
+	}
+	t.heritage = nil
+}
+
+// bequeath keeps what the tenure that ends knows of the past, for whoever comes next.
+func (p *partition) bequeath() {
+	t := p.tenure
+	switch {
+	case p.host.cfg.Hosts == nil:
+		return
+	case p.at != serving:
+		// It has said nothing: what it was about to take over is what its successor needs.
+		if t.heritage != nil {
+			p.replica = t.heritage
+		}
+		if p.replica != nil && p.replica.epoch+1 == t.epoch {
+			p.replica.epoch = t.epoch
+		}
+		return
+	case p.replica != nil && p.replica.epoch > t.epoch:
+		return // the successor has begun a copy here already
+	}
+	r := newReplica(t.epoch, 0, p.host.cfg.Self, t.since, p.host.now())
+	r.complete = true
+	p.channels.all(func(a *activation) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		r.floor = maxStamp(r.floor, a.state.last)
+		if h := a.state.past; h != nil {
+			a.state.past = nil
+			h.shown, h.waits = len(h.entries), nil
+			r.channels[replicaKey{a.state.app, a.state.name}] = &copied{
+				history: *h, since: a.state.since, retention: a.state.profile.Retention,
+			}
+		}
+		return true
+	})
+	p.replica = r
+}
+
+// care does what the partition has to do for copies from time to time, and says when it wants to be woken.
+func (p *partition) care() (wake time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tenure != nil {
+		p.feedOn(p.tenure.feed.Load())
+	} else {
+		p.feedOn(p.gift)
+	}
+	now := p.host.elapsed()
+	if f := p.fetch; f != nil {
+		wake = max(min(f.deadline, f.againAt), now+time.Millisecond)
+	}
+	if p.replica != nil && now >= p.sweepAt {
+		p.sweepAt = now + sweepEvery
+		p.sweeping = p.replica.sweep(now)
+	}
+	if p.replica != nil && len(p.replica.channels) > 0 && (wake == 0 || p.sweepAt < wake) {
+		wake = p.sweepAt
+	}
+	return wake
+}

@@ -1,0 +1,74 @@
+package channel
+
+import "time"
+
+// replica is a copy of a partition's history: kept for its owner by the follower, or left behind by the owner itself when
+// its tenure ended. Guarded by the partition's lock.
+type replica struct {
+	epoch    uint64 // of the tenure whose publishes these are
+	stream   uint64
+	from     GatewayID
+	parts    uint64 // CopyParts taken of what is old
+	complete bool   // all of it is here, and what follows comes as well
+	since    Stamp  // all publishes behind it were kept by somebody who passed them on
+	floor    Stamp  // above all serials given
+	channels map[replicaKey]*copied
+}
+
+type replicaKey struct{ app, name string }
+
+type copied struct {
+	history   // all of it shown
+	since     Stamp
+	retention time.Duration
+}
+
+func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *replica {
+	return &replica{epoch: epoch, stream: stream, from: from, since: since, floor: floor, channels: make(map[replicaKey]*copied)}
+}
+
+// add takes publishes in. Those that are there already stay as they are.
+func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, unixMs int64) {
+	if m.Old {
+		r.parts++
+	}
+	key := replicaKey{m.App, m.Name}
+	c := r.channels[key]
+	if c == nil {
+		c = &copied{retention: retention}
+		r.channels[key] = c
+	}
+	c.since = maxStamp(c.since, parseSerial(m.Since))
+	for _, d := range m.Deliveries {
+		stamp := parseSerial(d.Serial)
+		if n := len(c.entries); n > 0 && !c.entries[n-1].stamp.less(stamp) {
+			continue
+		}
+		age := min(max(time.Duration(unixMs-d.TimeMs)*time.Millisecond, 0), retention)
+		c.since = maxStamp(c.since, c.history.add(stamp, now-age, d))
+		c.shown = len(c.entries)
+		r.floor = maxStamp(r.floor, stamp)
+	}
+	c.expire(now - retention)
+}
+
+// sweep forgets what is too old. It reports whether anything is left.
+func (r *replica) sweep(now time.Duration) bool {
+	for key, c := range r.channels {
+		if c.expire(now - c.retention); len(c.entries) == 0 && c.since == (Stamp{}) {
+			delete(r.channels, key)
+		}
+	}
+	return len(r.channels) > 0
+}
+
+// adopt gives a channel the past that another owner has left.
+func (s *State) adopt(c *copied) {
+	s.since = maxStamp(s.since, c.since)
+	if n := len(c.entries); n > 0 {
+		s.past = &c.history
+		s.shown = maxStamp(s.shown, c.entries[n-1].stamp)
+		s.last = maxStamp(s.last, s.shown)
+		s.expired = parseSerial(c.entries[0].d.Prev) // whoever has seen that one misses none before these
+	}
+}
