@@ -8,6 +8,7 @@ const (
 	frameCopyEnd
 	frameCopied
 	frameCopyFetch
+	frameCopyHave
 )
 
 // AppendToHost appends the frame of m to dst.
@@ -40,6 +41,12 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 	case *CopyFetch:
 		w.byte(frameCopyFetch)
 		w.uint(m.Stream)
+		w.bool(m.Take)
+	case *CopyHave:
+		w.byte(frameCopyHave)
+		w.uint(m.Stream)
+		w.uint(m.Of)
+		w.bool(m.Complete)
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -66,7 +73,9 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameCopied:
 		m = &Copied{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string(), Old: r.bool()}
 	case frameCopyFetch:
-		m = &CopyFetch{Stream: r.uint()}
+		m = &CopyFetch{Stream: r.uint(), Take: r.bool()}
+	case frameCopyHave:
+		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool()}
 	default:
 		return nil, unknownFrame(t)
 	}

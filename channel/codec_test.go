@@ -64,7 +64,8 @@ var toHostSamples = map[string]ToHost{
 	}},
 	"copy_end":   &CopyEnd{Stream: 7, Complete: true, Parts: 3},
 	"copied":     &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
-	"copy_fetch": &CopyFetch{Stream: 1 << 40},
+	"copy_fetch": &CopyFetch{Stream: 1 << 40, Take: true},
+	"copy_have":  &CopyHave{Stream: 9, Of: 1<<64 - 1, Complete: true},
 }
 
 // The golden files hold what is on the wire, as hex. They change only with a new type byte.

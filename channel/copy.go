@@ -3,7 +3,8 @@ package channel
 // Frames between hosts. The owner of a partition keeps a copy of its history with a follower, and whoever becomes the
 // owner next takes it over from whom has one. All of one stream come in order on one link.
 
-// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *Copied or *CopyFetch.
+// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *Copied, *CopyFetch or
+// *CopyHave.
 type ToHost interface{ toHost() }
 
 // CopyBegin begins a copy of a partition's history. It replaces what the receiver has of earlier ones.
@@ -38,14 +39,26 @@ type Copied struct {
 	Old       bool
 }
 
-// CopyFetch asks for a copy of what came before the epoch it is sent under.
-type CopyFetch struct{ Stream uint64 }
+// CopyFetch asks for a copy of what came before the epoch it is sent under: first who has one, then the one that has the
+// latest to send it.
+type CopyFetch struct {
+	Stream uint64
+	Take   bool
+}
+
+// CopyHave answers a CopyFetch that does not take.
+type CopyHave struct {
+	Stream   uint64
+	Of       uint64 // number of the copy among those of its owner, the owner's own being the last; 0: none
+	Complete bool
+}
 
 func (*CopyBegin) toHost() {}
 func (*CopyPart) toHost()  {}
 func (*CopyEnd) toHost()   {}
 func (*Copied) toHost()    {}
 func (*CopyFetch) toHost() {}
+func (*CopyHave) toHost()  {}
 
 // Hosts carries frames between hosts.
 type Hosts interface {

@@ -60,6 +60,9 @@ func (h *Host) Follow(part uint32, to GatewayID, session uint64) {
 	p := &h.parts[part]
 	p.mu.Lock()
 	if p.tenure != nil && h.cfg.Hosts != nil {
+		if f := p.tenure.feed.Load(); f != nil && f.to != to {
+			h.cfg.Hosts.ToHost(f.to, 0, p.id, f.epoch, &CopyEnd{Stream: f.stream}) // what it has goes stale
+		}
 		p.unfollow()
 		p.tenure.follower = follower{to, session}
 		if p.at == serving {

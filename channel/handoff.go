@@ -13,6 +13,9 @@ type fetch struct {
 	deadline time.Duration          // to go on without
 	againAt  time.Duration          // to ask again: something may have been lost with a session
 	asked    map[GatewayID]struct{} // and not answered yet
+	best     CopyHave               // of all answers, and of what is kept here
+	from     GatewayID              // who has it; this host itself for what is kept here
+	taking   bool
 	found    *replica
 }
 
@@ -26,6 +29,7 @@ type wanted struct {
 	from   GatewayID
 	epoch  uint64
 	stream uint64
+	take   bool
 }
 
 // FromHost takes one frame of another host for a partition at an epoch; the host owns m from now on. Frames of one host
@@ -45,7 +49,9 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
 	case *Copied:
 		p.confirmed(from, epoch, m)
 	case *CopyFetch:
-		p.fetched(wanted{from, epoch, m.Stream})
+		p.fetched(wanted{from, epoch, m.Stream, m.Take})
+	case *CopyHave:
+		p.heard(from, epoch, m)
 	}
 }
 
@@ -116,9 +122,6 @@ func (p *partition) takeCopy(from GatewayID, epoch uint64, m *CopyPart) {
 
 func (p *partition) endCopy(from GatewayID, epoch uint64, m *CopyEnd) {
 	p.mu.Lock()
-	if f := p.fetching(epoch, m.Stream); f != nil {
-		delete(f.asked, from)
-	}
 	r := p.copyOf(from, epoch, m.Stream)
 	if r != nil {
 		r.complete = m.Complete && r.parts == m.Parts
@@ -159,7 +162,7 @@ func (p *partition) confirmed(from GatewayID, epoch uint64, m *Copied) {
 	}
 }
 
-// fetched answers a new owner: with what is known of the tenure before its own, or that there is nothing.
+// fetched answers a new owner: what is known here of the tenure before its own.
 func (p *partition) fetched(w wanted) {
 	p.mu.Lock()
 	if p.tenure != nil && p.tenure.epoch < w.epoch {
@@ -167,20 +170,54 @@ func (p *partition) fetched(w wanted) {
 		p.mu.Unlock()
 		return
 	}
-	given := p.give(w)
-	p.mu.Unlock()
-	if given {
+	if w.take {
+		p.give(w)
+		p.mu.Unlock()
 		p.nudge()
-	} else {
-		p.host.cfg.Hosts.ToHost(w.from, 0, p.id, w.epoch, &CopyEnd{Stream: w.stream})
+		return
 	}
+	have := &CopyHave{Stream: w.stream}
+	if p.tenure == nil {
+		have.Of, have.Complete = p.has(w.epoch)
+	}
+	p.mu.Unlock()
+	p.host.cfg.Hosts.ToHost(w.from, 0, p.id, w.epoch, have)
 }
 
-// give begins to hand over the copy that is kept here, if it is the right one.
-func (p *partition) give(w wanted) bool {
+// has tells of the copy that is kept here of the tenure before an epoch.
+func (p *partition) has(epoch uint64) (of uint64, complete bool) {
 	r := p.replica
-	if p.tenure != nil || r == nil || !r.complete || r.epoch+1 != w.epoch {
-		return false
+	if r == nil || r.epoch+1 != epoch {
+		return 0, false
+	}
+	if r.stream == 0 {
+		return ownersOwn, r.complete
+	}
+	return r.stream, r.complete
+}
+
+// ownersOwn is above the numbers of all copies.
+const ownersOwn = 1<<64 - 1
+
+// heard takes one answer to a fetch.
+func (p *partition) heard(from GatewayID, epoch uint64, m *CopyHave) {
+	p.mu.Lock()
+	if f := p.fetching(epoch, m.Stream); f != nil && !f.taking {
+		delete(f.asked, from)
+		f.goesOn(p.host.elapsed())
+		if m.Of > f.best.Of {
+			f.best, f.from = *m, from
+		}
+	}
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// give begins to hand over the copy that is kept here.
+func (p *partition) give(w wanted) {
+	r := p.replica
+	if _, complete := p.has(w.epoch); p.tenure != nil || !complete {
+		return
 	}
 	p.endGift()
 	f := &feed{to: w.from, epoch: w.epoch, stream: w.stream}
@@ -190,10 +227,9 @@ func (p *partition) give(w wanted) bool {
 		}
 	}
 	if !p.sendHost(f, &CopyBegin{Stream: f.stream, Since: r.since.position(), Floor: maxStamp(r.floor, p.host.now()).position()}) {
-		return false
+		return
 	}
 	p.gift = f
-	return true
 }
 
 // search looks for the history of the tenure before this one. It is true when there is nothing more to wait for; what
@@ -203,26 +239,15 @@ func (p *partition) search() bool {
 	if h.cfg.Hosts == nil || t.heritage != nil {
 		return true
 	}
-	if r := p.replica; r != nil && r.complete && r.epoch+1 == t.epoch {
-		t.heritage, p.replica = r, nil
-		return true
-	}
 	now := h.elapsed()
-	if p.fetch == nil {
-		p.fetch = &fetch{asked: make(map[GatewayID]struct{})}
-		p.fetch.goesOn(now)
-		for _, g := range p.roster.live {
-			if id := p.roster.ids[g-1]; id != h.cfg.Self {
-				p.fetch.asked[id] = struct{}{}
-			}
-		}
-	}
 	f := p.fetch
+	if f == nil {
+		f = &fetch{}
+		f.goesOn(now)
+		p.fetch = f
+	}
 	if f.stream == 0 || now >= f.againAt {
-		f.stream, f.found, f.againAt = h.streams.Add(1), nil, now+fetchAgain
-		for id := range f.asked {
-			h.cfg.Hosts.ToHost(id, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream})
-		}
+		p.askAround(f, now)
 	}
 	for id := range f.asked {
 		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {
@@ -232,10 +257,34 @@ func (p *partition) search() bool {
 	switch {
 	case f.found != nil && f.found.complete:
 		t.heritage = f.found
-	case len(f.asked) > 0 && now < f.deadline:
+	case now >= f.deadline:
+	case len(f.asked) > 0:
+		return false
+	case !f.best.Complete:
+	case f.from == h.cfg.Self:
+		t.heritage, p.replica = p.replica, nil
+	case !f.taking:
+		f.taking = true
+		h.cfg.Hosts.ToHost(f.from, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream, Take: true})
+		return false
+	default:
 		return false
 	}
 	return true
+}
+
+// askAround asks all members what they have of the tenure before.
+func (p *partition) askAround(f *fetch, now time.Duration) {
+	h, epoch := p.host, p.tenure.epoch
+	deadline := f.deadline
+	*f = fetch{stream: h.streams.Add(1), deadline: deadline, againAt: now + fetchAgain, from: h.cfg.Self, asked: make(map[GatewayID]struct{})}
+	f.best.Of, f.best.Complete = p.has(epoch)
+	for _, g := range p.roster.live {
+		if id := p.roster.ids[g-1]; id != h.cfg.Self {
+			f.asked[id] = struct{}{}
+			h.cfg.Hosts.ToHost(id, 0, p.id, epoch, &CopyFetch{Stream: f.stream})
+		}
+	}
 }
 
 // inherit gives the channels the past that was found.
@@ -270,9 +319,7 @@ func (p *partition) bequeath() {
 		// It has said nothing: what it was about to take over is what its successor needs.
 		if t.heritage != nil {
 			p.replica = t.heritage
-		}
-		if p.replica != nil && p.replica.epoch+1 == t.epoch {
-			p.replica.epoch = t.epoch
+			p.replica.epoch, p.replica.stream = t.epoch, 0
 		}
 		return
 	case p.replica != nil && p.replica.epoch > t.epoch:
