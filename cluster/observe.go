@@ -45,8 +45,15 @@ type told struct {
 	members []Peer
 	owned   []uint64 // by partition: the epoch this node owns it under, 0 when it does not
 	routes  []Route  // by partition; the zero Route when it has none
+	follows []follow // by partition
 	held    bool
 	dead    bool
+}
+
+// follow is what an observer was told of an owned partition's follower.
+type follow struct {
+	to      Peer
+	session uint64
 }
 
 // bring tells the observer whatever is new.
@@ -70,7 +77,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 		if was == is {
 			continue
 		}
-		t.owned[part] = is
+		t.owned[part], t.follows[part] = is, follow{}
 		if was != 0 {
 			ended := slot.Epoch
 			if is != 0 {
@@ -86,6 +93,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 	for _, p := range live {
 		boots[p.Node] = p.Boot
 	}
+	t.bringFollowers(view, up, boots)
 	for part, slot := range view.Table.Slots {
 		var r Route
 		if s, ok := up[slot.Owner]; ok && slot.Owner != "" && s.boot == boots[slot.Owner] {
@@ -111,6 +119,27 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 	}
 }
 
+// bringFollowers tells where the copies of owned partitions are to be kept.
+func (t *told) bringFollowers(view *View, up map[string]standing, boots map[string]string) {
+	observer, wants := t.observer.(FollowObserver)
+	if !wants {
+		return
+	}
+	for part, slot := range view.Table.Slots {
+		if t.owned[part] == 0 {
+			continue
+		}
+		var f follow
+		if s, ok := up[slot.Follower]; ok && slot.Follower != "" && slot.Follower != t.me.Node && s.boot == boots[slot.Follower] {
+			f = follow{Peer{slot.Follower, s.boot}, s.session}
+		}
+		if f != t.follows[part] {
+			t.follows[part] = f
+			observer.Follow(uint32(part), f.to, f.session)
+		}
+	}
+}
+
 // resize follows a changed number of partitions. What partitions are gone is over.
 func (t *told) resize(n int) {
 	for part := n; part < len(t.owned); part++ {
@@ -122,9 +151,9 @@ func (t *told) resize(n int) {
 		}
 	}
 	if n < len(t.owned) {
-		t.owned, t.routes = t.owned[:n], t.routes[:n]
+		t.owned, t.routes, t.follows = t.owned[:n], t.routes[:n], t.follows[:n]
 	}
 	for len(t.owned) < n {
-		t.owned, t.routes = append(t.owned, 0), append(t.routes, Route{})
+		t.owned, t.routes, t.follows = append(t.owned, 0), append(t.routes, Route{}), append(t.follows, follow{})
 	}
 }

@@ -30,3 +30,10 @@ type Observer interface {
 	// back under a new boot id. Called once at most, after Lease(false).
 	DeclaredDead()
 }
+
+// FollowObserver is an Observer that also wants to know where the copies of what this node owns are to be kept.
+type FollowObserver interface {
+	// Follow names the committed follower of an owned partition and the session with it. The zero Peer: there is none,
+	// or the link to it is down. It is called after Acquire, which begins without one, and whenever that changes.
+	Follow(part uint32, to Peer, session uint64)
+}

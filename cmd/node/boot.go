@@ -79,13 +79,16 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	}
 	b.cluster.Handle(kindToOwner, b.onToOwner)
 	b.cluster.Handle(kindToGateway, b.onToGateway)
+	b.cluster.Handle(kindToHost, b.onToHost)
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 
 	b.store, err = raftstore.Open(raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
 		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftListener().Addr().String(),
-		Forward: forwarder{b}, Logger: b.log, Retention: c.StateEvents.Retention, ClusterID: c.Cluster.ID,
+		Forward: forwarder{b}, Logger: b.log, ClusterID: c.Cluster.ID,
+		Retention: c.StateEvents.Retention, RetentionMax: c.StateEvents.RetentionMax,
+		RetentionMaxBytes: c.StateEvents.RetentionMaxBytes, RetentionAge: c.StateEvents.RetentionAge,
 		OnFatal: b.fail,
 	})
 	if err == nil {
@@ -103,7 +106,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		return nil, err
 	}
 	b.host = channel.NewHost(channel.HostConfig{
-		Log: obligations{b.store}, Gateways: &gateways{b, self}, Lease: lease{b.cluster},
+		Log: obligations{b.store}, Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
 		Settings: settingsOf(c, b.authority.namespace), Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
@@ -283,6 +286,12 @@ func (o *observer) Routed(part uint32, r cluster.Route) {
 func (o *observer) Unrouted(part uint32) {
 	if !o.refused {
 		o.gateway.Unrouted(part)
+	}
+}
+
+func (o *observer) Follow(part uint32, to cluster.Peer, session uint64) {
+	if !o.refused {
+		o.host.Follow(part, channel.GatewayID{Node: to.Node, Boot: to.Boot}, session)
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	kindToOwner   = 1 // envelope, then channel.ToOwner
 	kindToGateway = 2 // envelope, then channel.ToGateway
 	kindForward   = 3 // request: a batch of proposals for the leader
+	kindToHost    = 5 // envelope, then channel.ToHost
 )
 
 // envelope is what stands before a channel's message on a link. Boot is a hash of the boot id of the gateway that the
@@ -130,6 +131,33 @@ func (b *boot) onToGateway(from cluster.Peer, payload []byte) {
 	}
 }
 
+// hosts carries an owner's messages to other owners: copies of what is published.
+type hosts struct{ b *boot }
+
+// ToHost implements channel.Hosts. It never blocks.
+func (h hosts) ToHost(to channel.GatewayID, session uint64, part uint32, epoch uint64, m channel.ToHost) bool {
+	payload := channel.AppendToHost(envelope{part, epoch, bootHash(to.Boot)}.append(make([]byte, 0, 256)), m)
+	return h.b.cluster.Send(to.Node, session, kindToHost, payload)
+}
+
+// onToHost takes a message from another node's host. It runs on the link's read loop and does not block.
+func (b *boot) onToHost(from cluster.Peer, payload []byte) {
+	e, body, err := openEnvelope(payload)
+	var m channel.ToHost
+	if err == nil {
+		if e.boot != bootHash(b.id) {
+			return // for an earlier start of this node
+		}
+		m, err = channel.DecodeToHost(body)
+	}
+	if err != nil {
+		b.log.Error("bad frame from a host; its link is reset", "peer", from.Node, "err", err)
+		b.cluster.ResetLink(from.Node)
+		return
+	}
+	b.host.FromHost(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m)
+}
+
 // forwarder carries proposals to the leader.
 type forwarder struct{ b *boot }
 
@@ -167,9 +195,20 @@ type eventLog struct{ *raftstore.Store }
 // Events implements dispatch.EventLog.
 func (l eventLog) Events(after uint64, limit int) (first, last uint64, events []dispatch.Event, err error) {
 	first, last, evs, err := l.Store.Events(after, limit)
-	if len(evs) > 0 {
-		events = make([]dispatch.Event, len(evs))
+	return first, last, eventsOf(evs), err
+}
+
+// Folded implements dispatch.EventLog.
+func (l eventLog) Folded(after uint64, limit int) (gap dispatch.Event, events []dispatch.Event, err error) {
+	g, evs := l.Store.Folded(after, limit)
+	return dispatch.Event{Kind: dispatch.Gap, ID: g.ID, From: g.From, To: g.To}, eventsOf(evs), nil
+}
+
+func eventsOf(evs []raftstore.Event) []dispatch.Event {
+	if len(evs) == 0 {
+		return nil
 	}
+	events := make([]dispatch.Event, len(evs))
 	for i, e := range evs {
 		kind := dispatch.Occupied
 		if e.Kind == raftstore.Vacated {
@@ -177,13 +216,14 @@ func (l eventLog) Events(after uint64, limit int) (first, last uint64, events []
 		}
 		events[i] = dispatch.Event{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Kind: kind, TimeMs: e.TimeMs, Ends: e.Ends}
 	}
-	return first, last, events, err
+	return events
 }
 
 var (
 	_ transport.Owners    = (*owners)(nil)
 	_ channel.Gateways    = (*gateways)(nil)
 	_ channel.Log         = obligations{}
+	_ channel.Hosts       = hosts{}
 	_ dispatch.EventLog   = eventLog{}
 	_ raftstore.Forwarder = forwarder{}
 )
