@@ -523,7 +523,7 @@ func TestUnknownCommandStopsTheNode(t *testing.T) {
 
 func TestTrimKeepsWhatCursorsNeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTestCluster(t, 1, func(c *Config) { c.Retention = 100 })
+		c := newTestCluster(t, 1, func(c *Config) { c.Retention, c.RetentionMax = 100, 10_000 })
 		defer c.close()
 		c.own(func(uint32) string { return "n0" })
 		_, s := c.leader()

@@ -21,6 +21,7 @@ const (
 	cmdCursorRewind command = 9
 	cmdTablePut     command = 10
 	cmdTableDelete  command = 11
+	cmdFold         command = 12
 )
 
 const commandVersion = 1
@@ -49,6 +50,8 @@ func (c command) String() string {
 		return "table-put"
 	case cmdTableDelete:
 		return "table-delete"
+	case cmdFold:
+		return "fold"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -61,7 +64,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdTableDelete {
+	if c < cmdNoop || c > cmdFold {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -202,6 +205,11 @@ func appendTrim(dst []byte, seq uint64) []byte {
 	return binary.AppendUvarint(cmdTrim.head(dst), seq)
 }
 
+// appendFold asks to forget the events up to seq, and to fold them for the cursors that still need them.
+func appendFold(dst []byte, seq uint64) []byte {
+	return binary.AppendUvarint(cmdFold.head(dst), seq)
+}
+
 func decodeTrim(b []byte) (uint64, error) {
 	d := decoder{rest: b}
 	seq := d.uvarint()
@@ -223,7 +231,7 @@ func checkCommand(b []byte) error {
 		_, err = checkRecords(body)
 	case cmdCursorEnsure, cmdCursorSet, cmdCursorDrop, cmdCursorRewind:
 		_, err = decodeCursor(body)
-	case cmdTrim:
+	case cmdTrim, cmdFold:
 		_, err = decodeTrim(body)
 	case cmdTablePut, cmdTableDelete:
 		_, err = decodeTableChange(cmd, body)

@@ -26,6 +26,11 @@ type Config struct {
 	ClusterID string    // refuse a disk of another cluster; default: accept any
 	Retention int       // events kept for readers at least; default 1,000,000. The leader's counts
 
+	// What is kept at most, though a cursor be behind; beyond that events are folded for it. The leader's counts.
+	RetentionMax      int           // events; default four times Retention
+	RetentionMaxBytes int           // memory of the events; default 512 MiB
+	RetentionAge      time.Duration // by the leader's clock; 0: any
+
 	// OnFatal is called once, from a goroutine of its own, when the store stops by itself with a *FatalError. The node
 	// is cut off from raft already. It may call Close.
 	OnFatal func(error)
@@ -63,9 +68,14 @@ func (c *Config) complete() error {
 		return errors.New("config: listener, dial and advertised address are needed")
 	case c.Retention < 0:
 		return fmt.Errorf("config: retention of %d events", c.Retention)
+	case c.RetentionMax < 0 || c.RetentionMaxBytes < 0 || c.RetentionAge < 0:
+		return fmt.Errorf("config: retention of at most %d events, %d bytes, %v", c.RetentionMax, c.RetentionMaxBytes, c.RetentionAge)
 	}
 	setDefault(&c.NodeID, c.Disk.NodeID())
 	setDefault(&c.Retention, 1_000_000)
+	setDefault(&c.RetentionMax, 4*c.Retention)
+	setDefault(&c.RetentionMaxBytes, 512<<20)
+	c.RetentionMax = max(c.RetentionMax, c.Retention)
 	setDefault(&c.Heartbeat, 500*time.Millisecond)
 	setDefault(&c.Election, 500*time.Millisecond)
 	setDefault(&c.LeaderLease, 400*time.Millisecond)

@@ -8,7 +8,7 @@
 //
 // types.go and errors.go say what goes in and out; store.go opens and stops a Store, propose.go, membership.go and
 // read.go are what it does. Inside, state.go is the heart: a pure function from log entries to state, made of
-// members.go, occupied.go, events.go and cursors.go; fsm.go hands it to raft, snapshot.go writes and reads it,
+// members.go, occupied.go, events.go, fold.go and cursors.go; fsm.go hands it to raft, snapshot.go writes and reads it,
 // command.go and record.go lay out entries. proposer.go is the owner's side of a proposal, collector.go the leader's,
 // forward.go what goes between them. disk.go is what a node's disk does: dir*.go a data dir, memdisk.go memory for
 // simulations; guard.go stands between raft and either.
@@ -57,7 +57,8 @@
 // # When things go wrong
 //
 // Full: queued proposals are bounded by what callers have under way; events are kept beyond Config.Retention for as
-// long as a cursor needs them. Leader gone: proposals wait and are sent to the next one. Disk: a write or sync that
+// long as a cursor needs them, up to Config.RetentionMax, and beyond that in folded form: see fold.go. Making a fold takes
+// the FSM about 0.5 µs per event given up or folded, which happens to a sixteenth of RetentionMax at a time. Leader gone: proposals wait and are sent to the next one. Disk: a write or sync that
 // fails, or hangs on a leader, cuts the node off from the others at once, is reported through OnFatal as a FatalError
 // and stops the Store; nothing is retried, since nobody knows what a failed sync has left behind. The same goes for an
 // entry that cannot be decoded and a log of another cluster. A data dir that is truncated, damaged or in use is an

@@ -24,6 +24,7 @@ type eventChunk struct {
 type eventLog struct {
 	first, last uint64 // first > last: none retained
 	chunks      []*eventChunk
+	sealed      int // bytes of all chunks but the last
 }
 
 // eventView is the log at one moment.
@@ -48,6 +49,7 @@ func (l *eventLog) append(t *rawTransition, ends uint64, sinceMs int64) {
 		c := &eventChunk{}
 		if n := len(l.chunks); n > 0 {
 			size := len(l.chunks[n-1].data)
+			l.sealed += l.chunks[n-1].bytes()
 			c.data = make([]byte, 0, size+size/16)
 		}
 		l.chunks = append(l.chunks, c)
@@ -73,17 +75,22 @@ func (l *eventLog) trim(seq uint64) {
 	chunk := l.first / chunkEvents
 	l.first = seq + 1
 	// Copied, not resliced: the forgotten chunks must become free, and views share the old array.
-	l.chunks = slices.Clone(l.chunks[min(l.first/chunkEvents-chunk, uint64(len(l.chunks))):])
+	gone := min(l.first/chunkEvents-chunk, uint64(len(l.chunks)))
+	for _, c := range l.chunks[:min(gone, uint64(len(l.chunks)-1))] {
+		l.sealed -= c.bytes()
+	}
+	l.chunks = slices.Clone(l.chunks[gone:])
 }
 
 // bytes is what the log has allocated.
 func (l *eventLog) bytes() int {
-	n := 0
-	for _, c := range l.chunks {
-		n += cap(c.data) + 4*chunkEvents
+	if len(l.chunks) == 0 {
+		return 0
 	}
-	return n
+	return l.sealed + l.chunks[len(l.chunks)-1].bytes()
 }
+
+func (c *eventChunk) bytes() int { return cap(c.data) + 4*chunkEvents }
 
 // rawEvent is an event whose strings alias the log.
 type rawEvent struct {
@@ -117,6 +124,11 @@ func readEvent(d *decoder, seq uint64) rawEvent {
 
 // walk yields the events from seq on, which must be retained or be last + 1, until yield says stop.
 func (v eventView) walk(seq uint64, yield func(*rawEvent) bool) {
+	v.walkRaw(seq, func(e *rawEvent, _ []byte) bool { return yield(e) })
+}
+
+// walkRaw is walk with the events as they are laid out.
+func (v eventView) walkRaw(seq uint64, yield func(e *rawEvent, raw []byte) bool) {
 	for ; seq <= v.last; seq++ {
 		i := int(seq/chunkEvents - v.first/chunkEvents)
 		c := v.chunks[i]
@@ -124,27 +136,52 @@ func (v eventView) walk(seq uint64, yield func(*rawEvent) bool) {
 		if i < len(v.chunks)-1 {
 			data = c.data // sealed: later chunks exist
 		}
-		d := decoder{rest: data[c.off[seq%chunkEvents]:]}
+		raw := data[c.off[seq%chunkEvents]:]
+		d := decoder{rest: raw}
 		e := readEvent(&d, seq)
 		if d.err != nil {
 			panic(fmt.Sprintf("raftstore: event %d: %v", seq, d.err))
 		}
-		if !yield(&e) {
+		if !yield(&e, raw[:len(raw)-len(d.rest)]) {
 			return
 		}
 	}
 }
 
 // event makes the public form of e.
-func (e *rawEvent) event(clusterID string) Event {
+func (e *rawEvent) event(ids eventIDs) Event {
 	return Event{
-		Seq: e.seq, ID: eventID(clusterID, e.seq),
+		Seq: e.seq, ID: ids.of(e.seq),
 		App: string(e.app), Channel: string(e.name),
 		Kind: e.kind, TimeMs: e.timeMs,
 		Ends: e.ends, SinceMs: e.sinceMs,
 	}
 }
 
-func eventID(clusterID string, seq uint64) string {
-	return clusterID[:min(8, len(clusterID))] + "-" + strconv.FormatUint(seq, 10)
+// eventIDs makes the ids of events: they tell of which cluster an event is, and stay when its log is restored as the
+// beginning of another cluster.
+type eventIDs struct {
+	clusterID string
+	former    []formerCluster // in order; never changed
 }
+
+// formerCluster is a cluster whose log this one was restored from.
+type formerCluster struct {
+	id   string
+	last uint64 // seq of its last event
+}
+
+func (s *state) eventIDs() eventIDs { return eventIDs{s.clusterID, s.former} }
+
+func (i eventIDs) prefix(seq uint64) string {
+	id := i.clusterID
+	for _, f := range i.former {
+		if seq <= f.last {
+			id = f.id
+			break
+		}
+	}
+	return id[:min(8, len(id))]
+}
+
+func (i eventIDs) of(seq uint64) string { return i.prefix(seq) + "-" + strconv.FormatUint(seq, 10) }

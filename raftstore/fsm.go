@@ -12,8 +12,8 @@ import (
 // fsm is what raft applies committed entries to. It only dispatches: the rules are in state. Apply calls come from one
 // goroutine of raft; readers take mu for the moment it needs to freeze what they read.
 type fsm struct {
-	onFatal   func(*FatalError)  // an entry cannot be applied; called without mu
-	onApplied func(*View, notes) // after each batch or restore, from raft's goroutine; must not block
+	onFatal   func(*FatalError) // an entry cannot be applied; called without mu
+	onApplied func(notes)       // after each batch or restore, from raft's goroutine; must not block
 
 	view   atomic.Pointer[View]
 	halted atomic.Bool // applies nothing any more
@@ -29,11 +29,9 @@ type notes struct {
 	events    uint64 // came
 	entries   uint64
 	bytes     uint64
-	first     uint64 // oldest event
-	needed    uint64 // the slowest cursor has got this far
 }
 
-func newFSM(onFatal func(*FatalError), onApplied func(*View, notes)) *fsm {
+func newFSM(onFatal func(*FatalError), onApplied func(notes)) *fsm {
 	f := &fsm{onFatal: onFatal, onApplied: onApplied, state: newState()}
 	f.view.Store(f.state.view())
 	return f
@@ -79,23 +77,17 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		f.state.index = l.Index
 	}
 	n.events = f.state.events.last - before
-	n.first = f.state.events.first
-	n.needed = f.state.cursors.slowest(f.state.events.last)
-	v := f.publish()
+	f.publish()
 	f.mu.Unlock()
 	if fatal != nil {
 		f.onFatal(&FatalError{Kind: FatalCommand, Cause: fatal})
 	}
-	f.onApplied(v, n)
+	f.onApplied(n)
 	return results
 }
 
 // publish makes the present state what View shows. mu is held.
-func (f *fsm) publish() *View {
-	v := f.state.view()
-	f.view.Store(v)
-	return v
-}
+func (f *fsm) publish() { f.view.Store(f.state.view()) }
 
 // Snapshot hands raft the state as it is now, in O(partitions).
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
@@ -116,8 +108,8 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	f.state = s
-	v := f.publish()
+	f.publish()
 	f.mu.Unlock()
-	f.onApplied(v, notes{placement: true, tables: true, events: 1, first: s.events.first})
+	f.onApplied(notes{placement: true, tables: true, events: 1})
 	return nil
 }

@@ -31,7 +31,7 @@ func (s *Store) Occupied(part uint32, yield func(app, name string, seq uint64, s
 // (first > last: none). ErrCompacted when some of those after it are gone.
 func (s *Store) Events(after uint64, limit int) (first, last uint64, events []Event, err error) {
 	s.fsm.mu.Lock()
-	v, clusterID := s.fsm.state.events.view(), s.fsm.state.clusterID
+	v, ids := s.fsm.state.events.view(), s.fsm.state.eventIDs()
 	s.fsm.mu.Unlock()
 	if after+1 < v.first {
 		return v.first, v.last, nil, fmt.Errorf("events after %d: %w: first is %d", after, ErrCompacted, v.first)
@@ -42,7 +42,7 @@ func (s *Store) Events(after uint64, limit int) (first, last uint64, events []Ev
 	if after < v.last {
 		events = make([]Event, 0, min(uint64(limit), v.last-after))
 		v.walk(after+1, func(e *rawEvent) bool {
-			events = append(events, e.event(clusterID))
+			events = append(events, e.event(ids))
 			return len(events) < limit
 		})
 	}
@@ -251,6 +251,7 @@ func (s *Store) Stats() Stats {
 	state := s.fsm.state
 	st.Occupied, st.FirstEvent, st.LastEvent = state.occupied, state.events.first, state.events.last
 	st.EventBytes, st.Misplaced, st.Repetitive = state.events.bytes(), state.misplaced, state.repetitive
+	st.Folded, st.FoldedBytes = state.fold.count, state.fold.bytes()
 	for i := range state.parts {
 		st.OccupiedBytes += state.parts[i].bytes()
 	}

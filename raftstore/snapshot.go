@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/hashicorp/raft"
 
@@ -23,6 +25,9 @@ import (
 //	occupied  uvarint partition, entries in their laid-out form and order
 //	tables    the clock of the tables, see writeTables
 //	table     rows of one table
+//	fold      uvarint seq of the first event, number of events, events each with its distance in seq
+//	rewound   sink, uvarint seq, for each cursor that was moved back and has not got to where it was
+//	former    cluster id, uvarint last seq, for each cluster whose log this was
 //	end       uvarint number of occupied channels
 const (
 	snapshotMagic      = "innkeeper log 1\n"
@@ -32,6 +37,9 @@ const (
 	frameEnd      byte = 4
 	frameTables   byte = 5
 	frameTable    byte = 6
+	frameFold     byte = 7
+	frameRewound  byte = 8
+	frameFormer   byte = 9
 
 	frameBytesMax    = 64 << 20
 	occupiedPerFrame = 32 << 10 // bytes
@@ -47,12 +55,22 @@ type snapshot struct {
 	occupied int
 	tables   []frozenTable
 	nowMs    int64 // of the tables
+	fold     fold
+	rewound  []byte // payload of the frame; empty: no frame
+	former   []byte // likewise
 }
 
 // snapshot freezes s.
 func (s *state) snapshot() *snapshot {
 	f := &snapshot{
 		head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied, tables: s.tables.freeze(), nowMs: s.tables.nowMs,
+		fold: s.fold,
+	}
+	for _, sink := range slices.Sorted(maps.Keys(s.rewound)) {
+		f.rewound = binary.AppendUvarint(appendBytes(f.rewound, sink), s.rewound[sink])
+	}
+	for _, c := range s.former {
+		f.former = binary.AppendUvarint(appendBytes(f.former, c.id), c.last)
 	}
 	f.parts = make([]frozen, len(s.parts))
 	for i := range s.parts {
@@ -139,6 +157,13 @@ func (s *snapshot) write(w io.Writer) error {
 	fw := frameWriter{w: w}
 	fw.frame(frameHead, nil, s.head)
 	s.writeEvents(&fw)
+	s.fold.write(&fw)
+	if len(s.rewound) > 0 {
+		fw.frame(frameRewound, nil, s.rewound)
+	}
+	if len(s.former) > 0 {
+		fw.frame(frameFormer, nil, s.former)
+	}
 	for part, f := range s.parts {
 		writeOccupied(&fw, uint64(part), f)
 	}
@@ -287,6 +312,21 @@ func (l *loader) load(kind byte, b []byte) error {
 		return l.tables.loadClock(b)
 	case frameTable:
 		return l.tables.load(b)
+	case frameFold:
+		return l.fold.load(b)
+	case frameRewound:
+		d := decoder{rest: b}
+		for len(d.rest) > 0 {
+			sink := d.string(stringBytesMax)
+			l.rewound[sink] = d.uvarint()
+		}
+		return d.err
+	case frameFormer:
+		d := decoder{rest: b}
+		for len(d.rest) > 0 {
+			l.former = append(l.former, formerCluster{d.string(stringBytesMax), d.uvarint()})
+		}
+		return d.err
 	}
 	return fmt.Errorf("unknown kind %d", kind)
 }

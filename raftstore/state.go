@@ -16,13 +16,19 @@ type state struct {
 	occupied   int // channels in parts
 	events     eventLog
 	cursors    cursors
+	rewound    map[string]uint64 // where a sink's cursor was that has not got there again since it was moved back
+	fold       fold              // of events that are not retained any more
+	reach      uint64            // CursorReach, less in tests
+	former     []formerCluster   // whose log this was; see eventIDs
 	tables     tables
 	misplaced  uint64 // transitions dropped since their channel is not of the record's partition
 	repetitive uint64 // transitions dropped since the channel was in that state already
 }
 
 func newState() *state {
-	return &state{events: eventLog{first: 1}, cursors: cursors{}, tables: newTables()}
+	return &state{
+		events: eventLog{first: 1}, cursors: cursors{}, rewound: map[string]uint64{}, reach: CursorReach, tables: newTables(),
+	}
 }
 
 func (s *state) view() *View {
@@ -78,6 +84,13 @@ func (s *state) apply(b []byte) (result any, placed bool, err error) {
 		}
 		s.events.trim(min(seq, s.cursors.slowest(s.events.last)))
 		return nil, false, nil
+	case cmdFold:
+		seq, err := decodeTrim(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		s.forget(seq)
+		return nil, false, nil
 	case cmdTablePut, cmdTableDelete:
 		c, err := decodeTableChange(cmd, body)
 		if err != nil {
@@ -118,12 +131,22 @@ func (s *state) cursor(cmd command, c cursorChange) any {
 		if err := s.cursors.set(c.sink, c.seq, s.events.last); err != nil {
 			return err
 		}
+		if s.cursors[c.sink] >= s.rewound[c.sink] {
+			delete(s.rewound, c.sink)
+		}
+		s.tidyFold()
 	case cmdCursorRewind:
+		before := s.cursors[c.sink]
 		if err := s.cursors.rewind(c.sink, c.seq, s.events.first); err != nil {
 			return err
 		}
+		if s.cursors[c.sink] < before {
+			s.rewound[c.sink] = max(before, s.rewound[c.sink])
+		}
 	case cmdCursorDrop:
 		delete(s.cursors, c.sink)
+		delete(s.rewound, c.sink)
+		s.tidyFold()
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type Stats struct {
 	OccupiedBytes           int       // memory of the occupied set
 	FirstEvent, LastEvent   uint64    // seqs; first > last: none retained
 	EventBytes              int       // memory of the events
+	Folded, FoldedBytes     int       // events given up that sinks still need; their memory
 	Misplaced, Repetitive   uint64    // transitions dropped by the FSM: wrong partition; state was so already
 	Proposed, Refused       uint64    // transitions proposed here; of them refused since their epoch is over
 	Retries                 uint64    // batches sent again

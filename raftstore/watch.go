@@ -33,7 +33,7 @@ func (s *signal) fire() {
 }
 
 // onApplied runs on raft's FSM goroutine after each batch: it only counts and wakes others.
-func (s *Store) onApplied(v *View, n notes) {
+func (s *Store) onApplied(n notes) {
 	s.stats.entries.Add(n.entries)
 	s.stats.bytes.Add(n.bytes)
 	if n.placement {
@@ -45,49 +45,7 @@ func (s *Store) onApplied(v *View, n notes) {
 	}
 	if n.events > 0 {
 		s.applied.fire()
-		s.considerTrim(v, n)
-	}
-}
-
-// trimmable says up to which seq events should go now, 0 for none. Some slack keeps this rare.
-func (s *Store) trimmable(v *View, first, needed uint64) uint64 {
-	retention := uint64(s.config.Retention)
-	if v.LastSeq <= retention {
-		return 0
-	}
-	upTo := min(v.LastSeq-retention, needed)
-	if upTo < first+retention/16 {
-		return 0
-	}
-	return upTo
-}
-
-// considerTrim lets a leader put it in the log that old events go. The FSM does not look at the configured retention,
-// which may differ between nodes.
-func (s *Store) considerTrim(v *View, n notes) {
-	if s.trimmable(v, n.first, n.needed) == 0 || !s.started.Load() || !s.IsLeader() || s.trimming.Swap(true) {
-		return
-	}
-	if !s.future(s.trim) {
-		s.trimming.Store(false)
-	}
-}
-
-// trim trims until nothing is left to do, since events may come in the meantime.
-func (s *Store) trim() {
-	defer s.trimming.Store(false)
-	for {
-		s.fsm.mu.Lock()
-		first, needed := s.fsm.state.events.first, s.fsm.state.cursors.slowest(s.fsm.state.events.last)
-		s.fsm.mu.Unlock()
-		upTo := s.trimmable(s.View(), first, needed)
-		if upTo == 0 {
-			return
-		}
-		if _, err := s.applyFuture(appendTrim(nil, upTo)); err != nil || s.cut.Load() {
-			s.log.Debug("events not trimmed", "error", err) // the next event tries again
-			return
-		}
+		s.considerTrim()
 	}
 }
 

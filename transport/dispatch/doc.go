@@ -43,8 +43,16 @@
 // A failed request is tried again after 100 ms, doubling up to 20 s, jittered, without end. An event that its sink never
 // accepts holds its lane for good, and the whole rule once the window behind it is full: that is the order that was
 // promised, and [Dispatcher.Status] shows it. While a sink is down a rule holds one window of events in memory; the rest
-// stays in the log, which keeps whatever a cursor has not passed. On loss of leadership and on Close requests in flight are
-// cancelled, and the connections of the term are closed. Redirects are failures: following one would turn the POST into a GET that a sink may well answer with 200.
+// stays in the log, which keeps whatever a cursor has not passed up to a bound.
+//
+// Beyond that bound the log gives events up and keeps them folded ([EventLog].Folded). A sink that is that far behind is
+// told so by a [Gap], alone and before all else, and then gets what is left: each channel still alternates, for pairs of
+// occupied and vacated are left out only where the sink cannot know the first. For the log to know that, nothing is sent
+// whose seq is more than [Reach] above the committed cursor. A cursor can stand within a gap; who goes on there tells of
+// the rest of the gap. Centrifugo's formats have no word for a gap: there the rest is sent without one, and the gap shows
+// in the log, in [Status] and in the metrics.
+//
+// On loss of leadership and on Close requests in flight are cancelled, and the connections of the term are closed. Redirects are failures: following one would turn the POST into a GET that a sink may well answer with 200.
 //
 // A node whose configuration lacks a rule drops that rule's cursor when it leads. A rule that comes back starts with the
 // oldest event that the log still has.

@@ -9,6 +9,9 @@ type Kind uint8
 const (
 	Occupied Kind = iota + 1
 	Vacated
+	// Gap is no event of the log: it says that the events of a range are not all delivered, since the log gave them up.
+	// What comes behind it brings the channels to their right state all the same.
+	Gap
 )
 
 // String is the kind's name on the wire.
@@ -18,6 +21,8 @@ func (k Kind) String() string {
 		return "occupied"
 	case Vacated:
 		return "vacated"
+	case Gap:
+		return "gap"
 	default:
 		return "unknown"
 	}
@@ -32,7 +37,13 @@ type Event struct {
 	Kind    Kind
 	TimeMs  int64  // when the transition was decided, Unix milliseconds
 	Ends    uint64 // vacated: seq of the occupied that it ends
+
+	From, To uint64 // gap: seqs of the first and the last event of the range; it has no other fields but ID and App
 }
+
+// Reach bounds how far the seq of an event that is sent may be above the committed cursor. The log relies on it: an event
+// beyond that cannot be known to the sink, so when the log gives events up it can leave out what nobody knows of.
+const Reach = 1 << 16
 
 // EventLog is the replicated log that events are read from and cursors are kept in. All methods are called from several
 // goroutines. Those that take a context return soon after it ends.
@@ -41,6 +52,10 @@ type EventLog interface {
 	// now (first is last+1 when it has none). Where after lies before first-1 it may return an error instead of the
 	// events; first and last are then true all the same.
 	Events(after uint64, limit int) (first, last uint64, events []Event, err error)
+	// Folded returns what is left of the events behind after that the log has given up although a cursor was behind: a Gap
+	// (From after+1; there is none when it is above To) and up to limit events of its range, in order, fewer only when that
+	// is all. Left out are pairs of occupied and vacated of which no sink can know the first.
+	Folded(after uint64, limit int) (gap Event, events []Event, err error)
 	// WaitEvents returns nil once the log has an event with a seq greater than after.
 	WaitEvents(ctx context.Context, after uint64) error
 	// EnsureCursor returns the cursor of that name, creating it before the oldest retained event if there is none.

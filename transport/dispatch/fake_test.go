@@ -19,6 +19,7 @@ type fakeLog struct {
 	mu      sync.Mutex
 	first   uint64
 	events  []Event // events[i].Seq == first+i
+	folded  []Event // what is left of those before first
 	cursors map[string]uint64
 	more    chan struct{} // closed and replaced when events come
 	strict  bool          // Events refuses to begin behind events that are gone
@@ -53,6 +54,23 @@ func (l *fakeLog) forget(first uint64) {
 	defer l.mu.Unlock()
 	l.events = l.events[first-l.first:]
 	l.first = first
+}
+
+// Folded folds nothing but what fold says.
+func (l *fakeLog) Folded(after uint64, limit int) (Event, []Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return Event{}, nil, l.fail
+	}
+	var events []Event
+	for _, e := range l.folded {
+		if e.Seq > after && len(events) < limit {
+			events = append(events, e)
+		}
+	}
+	to := l.first - 1
+	return Event{Kind: Gap, ID: fmt.Sprintf("c1-gap-%d-%d", after+1, to), From: after + 1, To: to}, events, nil
 }
 
 func (l *fakeLog) setFail(err error) {

@@ -36,6 +36,12 @@ func (e Event) MarshalJSON() ([]byte, error) { return appendEvent(nil, &e), nil 
 
 // appendEvent lays an event in Innkeeper's format.
 func appendEvent(dst []byte, e *Event) []byte {
+	if e.Kind == Gap {
+		dst = appendString(append(dst, `{"id":`...), e.ID)
+		dst = appendString(append(dst, `,"app":`...), e.App)
+		dst = strconv.AppendUint(append(dst, `,"type":"gap","from":`...), e.From, 10)
+		return append(strconv.AppendUint(append(dst, `,"to":`...), e.To, 10), '}')
+	}
 	dst = appendString(append(dst, `{"id":`...), e.ID)
 	dst = strconv.AppendUint(append(dst, `,"seq":`...), e.Seq, 10)
 	dst = appendString(append(dst, `,"app":`...), e.App)

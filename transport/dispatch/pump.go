@@ -14,6 +14,7 @@ type limits struct {
 	linger      time.Duration // how long a lane waits for a batch to fill
 	commitEvery time.Duration // least time between two commits of the cursor …
 	commitAfter uint64        // … unless it has moved this far
+	reach       uint64        // how far what is sent may be ahead of the committed cursor
 }
 
 // lane is a queue of events with at most one request in flight. All events of a channel are in one lane.
@@ -54,7 +55,15 @@ func laneOf(app, channel string, lanes int) int {
 func (p *pump) position() uint64 { return p.prefix.read }
 
 // room is how many events may be read now.
-func (p *pump) room() int { return p.limits.window - p.prefix.held() }
+func (p *pump) room() int {
+	if p.position() >= p.reach() {
+		return 0
+	}
+	return p.limits.window - p.prefix.held()
+}
+
+// reach is the highest seq that may be sent now.
+func (p *pump) reach() uint64 { return p.committed + p.limits.reach }
 
 // take queues one event to be sent. Events come in order of seq; drop is for those nobody wants.
 func (p *pump) take(now time.Time, e Event) {

@@ -37,7 +37,7 @@ func (d *driver) append(t *rapid.T) {
 func (d *driver) read(t *rapid.T) {
 	n := min(d.pump.room(), rapid.IntRange(0, 5).Draw(t, "n"))
 	for _, e := range d.log[d.pump.position():] {
-		if n--; n < 0 {
+		if n--; n < 0 || e.Seq > d.pump.reach() {
 			break
 		}
 		if d.unwanted[e.Seq] {
@@ -52,6 +52,9 @@ func (d *driver) start(t *rapid.T) {
 	lane, batch, ok := d.pump.next(d.now)
 	if !ok {
 		return
+	}
+	if last := batch[len(batch)-1].Seq; last > d.logged+d.limits.reach {
+		t.Fatalf("seq %d is sent while the cursor is %d", last, d.logged)
 	}
 	if len(batch) == 0 || len(batch) > d.limits.batch {
 		t.Fatalf("batch of %d events", len(batch))
@@ -178,6 +181,7 @@ func TestPumpNeverLosesNorReorders(t *testing.T) {
 				batch:  rapid.IntRange(1, 3).Draw(t, "batch"),
 				window: rapid.IntRange(1, 12).Draw(t, "window"),
 				linger: 5 * time.Millisecond, commitEvery: 100 * time.Millisecond, commitAfter: 5,
+				reach: uint64(rapid.IntRange(1, 40).Draw(t, "reach")),
 			},
 			unwanted: make(map[uint64]bool), accepted: make(map[uint64]bool), perName: make(map[string][]uint64),
 		}
@@ -230,7 +234,7 @@ func TestPumpNeverLosesNorReorders(t *testing.T) {
 func one() (*pump, time.Time) {
 	return newPump(limits{
 		lanes: 8, batch: 2, window: 100, linger: 5 * time.Millisecond,
-		commitEvery: 100 * time.Millisecond, commitAfter: 10,
+		commitEvery: 100 * time.Millisecond, commitAfter: 10, reach: 1000,
 	}, 0), time.Unix(1e9, 0)
 }
 

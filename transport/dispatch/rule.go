@@ -80,7 +80,7 @@ func (r Rule) withDefaults(c *Config) Rule {
 func (r *Rule) limits(c *Config) limits {
 	return limits{
 		lanes: r.Lanes, batch: r.Batch, window: c.Window, linger: max(r.Linger, 0),
-		commitEvery: c.CommitEvery, commitAfter: uint64(c.CommitAfter),
+		commitEvery: c.CommitEvery, commitAfter: uint64(c.CommitAfter), reach: Reach,
 	}
 }
 

@@ -40,9 +40,11 @@ func newSender(c *Config, r Rule) (*sender, error) {
 // What the helpers of run report.
 type (
 	readDone struct {
-		first, last uint64
-		events      []Event
-		err         error
+		last   uint64 // of the log
+		end    uint64 // what was read goes up to here
+		events []Event
+		gap    *Event // what was read is of a range that is not whole
+		err    error
 	}
 	sendDone struct {
 		lane int
@@ -54,6 +56,7 @@ type (
 		seq uint64
 		err error
 	}
+	gapDone struct{ err error }
 )
 
 // work is the state of one pass; touched by run's goroutine alone, except where said.
@@ -69,6 +72,7 @@ type work struct {
 	readAt  time.Time // not before, after a failed read
 	badRead int       // failed reads in a row
 	limp    bool      // some request failed and none has been accepted since
+	gap     gap
 }
 
 // run sends the rule's events until ctx ends. All it started has ended when it returns.
@@ -99,7 +103,7 @@ func (s *sender) pass(ctx context.Context, sink sink) {
 	working, stop := context.WithCancel(ctx)
 	w := &work{
 		sender: s, ctx: working, term: ctx, pump: newPump(s.rule.limits(s.config), cursor), sink: sink,
-		reports: make(chan any, s.rule.Lanes+2),
+		reports: make(chan any, s.rule.Lanes+3),
 	}
 	replay := w.loop()
 	stop()
@@ -139,11 +143,12 @@ func (w *work) loop() *replay {
 
 // act starts everything that may be started now.
 func (w *work) act(now time.Time) {
-	if n := min(w.pump.room(), readMax); n > 0 && !w.reading && !now.Before(w.readAt) {
+	if n := min(w.pump.room(), readMax); n > 0 && !w.reading && !now.Before(w.readAt) && w.gap.marker == nil {
 		w.reading = true
-		after := w.pump.position()
-		w.helpers.Go(func() { w.reports <- w.read(after, n) })
+		after, bound := w.pump.position(), w.pump.reach()
+		w.helpers.Go(func() { w.reports <- w.read(after, bound, n) })
 	}
+	w.tellGap(now)
 	for {
 		lane, batch, ok := w.pump.next(now)
 		if !ok {
@@ -172,19 +177,40 @@ func (w *work) wake() time.Time {
 	if !w.reading && w.badRead > 0 && (at.IsZero() || w.readAt.Before(at)) {
 		at = w.readAt
 	}
+	if w.gap.waits() && (at.IsZero() || w.gap.at.Before(at)) {
+		at = w.gap.at
+	}
 	return at
 }
 
-// read waits for events behind after and returns some. Helper goroutine.
-func (w *work) read(after uint64, limit int) readDone {
+// read waits for events behind after and returns some, none above bound. Helper goroutine.
+func (w *work) read(after, bound uint64, limit int) readDone {
 	if err := w.config.Log.WaitEvents(w.ctx, after); err != nil {
 		return readDone{err: err}
 	}
 	first, last, events, err := w.config.Log.Events(after, limit)
-	if err != nil && first > after+1 { // what lies between is gone; onRead says so
-		first, last, events, err = w.config.Log.Events(first-1, limit)
+	r := readDone{last: last, end: last, err: err}
+	if first > after+1 {
+		var gap Event
+		if gap, events, r.err = w.config.Log.Folded(after, limit); gap.From <= gap.To {
+			r.gap, r.end = &gap, gap.To
+		} else {
+			r.end = after // the log has it after all
+			return r
+		}
 	}
-	return readDone{first, last, events, err}
+	if r.err != nil {
+		return r
+	}
+	if len(events) == limit || r.gap == nil && len(events) > 0 {
+		r.end = events[len(events)-1].Seq
+	}
+	r.end = min(r.end, bound)
+	for len(events) > 0 && events[len(events)-1].Seq > bound {
+		events = events[:len(events)-1]
+	}
+	r.events = events
+	return r
 }
 
 // report takes in what a helper did.
@@ -195,6 +221,8 @@ func (w *work) report(now time.Time, r any) {
 		w.onRead(now, r)
 	case sendDone:
 		w.onSend(now, r)
+	case gapDone:
+		w.onGapTold(now, r.err)
 	case commitDone:
 		w.pump.settled(now, r.seq, r.err, w.config.Rand())
 		if r.err != nil && w.ctx.Err() == nil {
@@ -214,15 +242,14 @@ func (w *work) onRead(now time.Time, r readDone) {
 		return
 	}
 	w.badRead = 0
-	// The log keeps what this cursor has not passed. It can still begin behind our position when another leader moved the
-	// cursor meanwhile, or when the log was told to forget: say so, and go on with what there is.
-	if at := w.pump.position(); r.first > at+1 {
-		w.tally.skip(r.first - at - 1)
-		w.config.Logger.Warn("events are no longer in the log and were not sent by this term",
-			"cursor", w.rule.Cursor(), "after", at, "first", r.first)
-		w.pump.drop(r.first - 1)
-	}
 	w.tally.see(r.last)
+	if r.gap != nil {
+		if !w.gap.told(r.gap) { // before anything of its range; then it is read again
+			w.gap.open(r.gap, w.rule.App, now)
+			return
+		}
+		w.tally.skip(r.end - w.pump.position() - uint64(len(r.events)))
+	}
 	for i := range r.events {
 		if e := &r.events[i]; w.rule.Matches(e) {
 			w.pump.take(now, *e)
@@ -230,26 +257,37 @@ func (w *work) onRead(now time.Time, r readDone) {
 			w.pump.drop(e.Seq)
 		}
 	}
+	w.pump.drop(r.end)
 }
 
 func (w *work) onSend(now time.Time, r sendDone) {
 	if r.err == nil {
 		w.pump.sent(now, r.lane)
 		w.tally.accepted(r.n, r.last)
-		if w.limp {
-			w.limp = false
-			w.config.Logger.Info("sink accepts events again", "app", w.rule.App, "rule", w.rule.ID)
-		}
+		w.recovered()
 		return
 	}
 	if w.ctx.Err() != nil {
 		return // cancelled by us: nobody's fault
 	}
 	w.pump.failed(now, r.lane, w.config.Rand())
-	w.tally.failed(now, r.err)
+	w.complain(now, r.err)
+}
+
+// recovered notes that the sink accepted something.
+func (w *work) recovered() {
+	if w.limp {
+		w.limp = false
+		w.config.Logger.Info("sink accepts events again", "app", w.rule.App, "rule", w.rule.ID)
+	}
+}
+
+// complain notes that the sink did not accept something.
+func (w *work) complain(now time.Time, err error) {
+	w.tally.failed(now, err)
 	if !w.limp {
 		w.limp = true
 		w.config.Logger.Warn("sink does not accept events; trying again without end",
-			"app", w.rule.App, "rule", w.rule.ID, "err", r.err)
+			"app", w.rule.App, "rule", w.rule.ID, "err", err)
 	}
 }

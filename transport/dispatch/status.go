@@ -31,7 +31,8 @@ type RuleStatus struct {
 	Attempts  uint64                 `json:"attempts"`      // requests made
 	Failures  uint64                 `json:"failures"`      // requests that were not accepted
 	ByKind    map[FailureKind]uint64 `json:"failures_by_kind,omitempty"`
-	Skipped   uint64                 `json:"skipped"`    // events that were gone from the log before this node could send them
+	Skipped   uint64                 `json:"skipped"`    // events that the log gave up before this node could send them, and did not fold
+	Gaps      uint64                 `json:"gaps"`       // gaps that the sink was told of, or that were passed where its format has no word for them
 	Held      int                    `json:"held"`       // events in memory
 	InFlight  int                    `json:"in_flight"`  // requests
 	InBackoff bool                   `json:"in_backoff"` // some lane waits before it tries again
@@ -97,6 +98,7 @@ func (t *tally) leave() {
 
 func (t *tally) see(last uint64) { t.with(func(s *RuleStatus) { s.Last = last }) }
 func (t *tally) skip(n uint64)   { t.with(func(s *RuleStatus) { s.Skipped += n }) }
+func (t *tally) gap()            { t.with(func(s *RuleStatus) { s.Gaps++ }) }
 func (t *tally) attempt()        { t.with(func(s *RuleStatus) { s.Attempts++ }) }
 func (t *tally) accepted(n int, last uint64) {
 	t.with(func(s *RuleStatus) { s.Sent += uint64(n); s.LastSent = max(s.LastSent, last) })

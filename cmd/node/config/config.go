@@ -87,6 +87,10 @@ type StateEvents struct {
 	VacatedDelay time.Duration `koanf:"vacated_delay" help:"How long a channel stays occupied after the last one left."`
 	RestartGrace time.Duration `koanf:"restart_grace" help:"The same after a stop of the whole cluster, for clients to return."`
 	Retention    int           `koanf:"retention" help:"State events kept for reading and for sinks that are behind."`
+	// Bounds of what is kept while a sink is behind. Beyond them events are folded for it.
+	RetentionMax      int           `koanf:"retention_max" help:"State events kept at most, though a sink be behind."`
+	RetentionMaxBytes int           `koanf:"retention_max_bytes" help:"Memory that state events take at most, though a sink be behind."`
+	RetentionAge      time.Duration `koanf:"retention_age" help:"Older state events go, though a sink be behind; 0 keeps any."`
 }
 
 // Channels sets the life of channels.

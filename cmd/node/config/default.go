@@ -32,10 +32,13 @@ func Default() Config {
 			GossipListen:    "127.0.0.1:7910",
 			BootstrapExpect: 1,
 		},
-		StateEvents: StateEvents{VacatedDelay: 5 * time.Second, RestartGrace: 30 * time.Second, Retention: 1_000_000},
-		Channels:    Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, Retention: 2 * time.Minute},
-		Cluster:     Cluster{Partitions: 128, TrustRefused: new(true)},
-		Log:         Log{Level: "info", Format: "text"},
+		StateEvents: StateEvents{
+			VacatedDelay: 5 * time.Second, RestartGrace: 30 * time.Second,
+			Retention: 1_000_000, RetentionMax: 4_000_000, RetentionMaxBytes: 512 << 20,
+		},
+		Channels: Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, Retention: 2 * time.Minute},
+		Cluster:  Cluster{Partitions: 128, TrustRefused: new(true)},
+		Log:      Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -56,7 +56,7 @@ apps:
     target:
       {url: "https://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw],
        timeout: 1500ms, lanes: 4, batch_size: 50, linger: 0s, tls: {server_name: sink.example}}
-state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000}
+state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000, retention_max: 6000, retention_max_bytes: 7000000, retention_age: 8h}
 channels: {idle_close: 61s, occupancy_interval: 2s, retention: 3m}
 cluster: {partitions: 64, trust_refused: false, id: abc}
 log: {level: debug, format: json}
@@ -80,7 +80,7 @@ log: {level: debug, format: json}
 				},
 			}},
 		}},
-		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000},
+		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000, RetentionMax: 6000, RetentionMaxBytes: 7_000_000, RetentionAge: 8 * time.Hour},
 		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, Retention: 3 * time.Minute},
 		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
 		Log:         Log{Level: "debug", Format: "json"},
@@ -261,6 +261,9 @@ func TestRefused(t *testing.T) {
 		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},
 		{"long interval", "channels: {occupancy_interval: 1m}" + app, []string{"channels.occupancy_interval: 1m0s is too long", "15s"}},
 		{"no retention", "state_events: {retention: 0}" + app, []string{"state_events.retention: 0 is out of range"}},
+		{"bound below the retention", "state_events: {retention: 5000, retention_max: 4999}" + app, []string{"state_events.retention_max: 4999 is out of range", "5000"}},
+		{"few bytes", "state_events: {retention_max_bytes: 1}" + app, []string{"state_events.retention_max_bytes: 1 is too little"}},
+		{"negative age", "state_events: {retention_age: -1h}" + app, []string{"state_events.retention_age: -1h0m0s is negative"}},
 		{"level", "log: {level: loud}" + app, []string{`log.level: "loud" is not known`, "debug, info, warn or error"}},
 		{"log format", "log: {format: xml}" + app, []string{`log.format: "xml"`, "text or json"}},
 

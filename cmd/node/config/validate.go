@@ -20,6 +20,7 @@ const (
 	maxOccupancyInterval = 15 * time.Second // clients are promised to converge within it
 	minRetention         = 1000
 	maxRetention         = 100_000_000
+	minRetentionBytes    = 1 << 20
 )
 
 // checker says what values cannot mean anything, or not together. A key that could not be decoded is left alone.
@@ -161,6 +162,13 @@ func (c checker) durations() {
 	if s.Retention < minRetention || s.Retention > maxRetention {
 		c.bad("state_events.retention", "%d is out of range; it must be from %d to %d events", s.Retention, minRetention, maxRetention)
 	}
+	if s.RetentionMax < s.Retention || s.RetentionMax > maxRetention {
+		c.bad("state_events.retention_max", "%d is out of range; it must be from %d (state_events.retention) to %d events", s.RetentionMax, s.Retention, maxRetention)
+	}
+	if s.RetentionMaxBytes < minRetentionBytes {
+		c.bad("state_events.retention_max_bytes", "%d is too little; it must be %d or more", s.RetentionMaxBytes, minRetentionBytes)
+	}
+	c.delay("state_events.retention_age", s.RetentionAge)
 }
 
 func (c checker) delay(key string, d time.Duration) {
