@@ -2,8 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -74,6 +72,8 @@ func (c *conn) open(raw net.Conn) {
 type connect struct {
 	resume  string // a connection key, of resume or recover
 	refusal *protocol.ErrorInfo
+
+	notResumed *protocol.ErrorInfo // why the connection is a new one
 }
 
 // setUp reads the query and fills the connection's static fields. Strings that are kept are copied, else they would
@@ -121,35 +121,6 @@ func versionServed(v string) bool {
 	return err == nil && f >= 2
 }
 
-// connID lengths: 9 random bytes for the id, 18 for the secret of the key.
-const (
-	idBytes     = 9
-	secretBytes = 18
-)
-
-// draw gives the connection its id and key.
-func (c *conn) draw() {
-	var b [idBytes + secretBytes]byte
-	rand.Read(b[:])
-	enc := base64.RawURLEncoding
-	c.key = enc.EncodeToString(b[:idBytes]) + "!" + enc.EncodeToString(b[idBytes:])
-	c.id = c.key[:enc.EncodedLen(idBytes)]
-}
-
-// resumeError is what CONNECTED says to a client that asked to resume: the state of a connection is not kept, its
-// channels resume by their serials.
-func resumeError(key string) *protocol.ErrorInfo {
-	if key == "" {
-		return nil
-	}
-	enc := base64.RawURLEncoding
-	id, secret, _ := strings.Cut(key, "!")
-	if len(id) != enc.EncodedLen(idBytes) || len(secret) != enc.EncodedLen(secretBytes) {
-		return protocol.Errorf(protocol.CodeBadConnectionKey, "the connection key to resume is malformed")
-	}
-	return protocol.Errorf(protocol.CodeConnectionGone, "the connection could not be resumed: its state is not there any more")
-}
-
 // run is the read loop. It ends when the connection does, and leaves nothing behind.
 func (c *conn) run() {
 	defer c.g.conns.Done()
@@ -162,6 +133,7 @@ func (c *conn) run() {
 	c.leaveChannels()
 	c.logEnd()
 	c.finish()
+	c.g.holders.release(c)
 	c.g.lapses.remove(c)
 	c.g.sweeper.remove(c)
 }
@@ -178,7 +150,10 @@ func (c *conn) greet(k connect) {
 	case c.g.draining.Load():
 		c.dismiss(endDrained, 1012, errDraining)
 	default:
-		c.sendConnected(resumeError(k.resume))
+		if old := c.g.holders.hold(c); old != nil {
+			old.end(endSuperseded, 1000, nil)
+		}
+		c.sendConnected(k.notResumed)
 		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
 	}
 }

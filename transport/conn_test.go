@@ -102,21 +102,59 @@ func TestRefusedAtConnect(t *testing.T) {
 
 func TestResumeFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {
-		old := w.open(format)
-		key := old.expect(protocol.ActionConnected).Details.ConnectionKey
+		old := w.open(format + "&clientId=alice")
+		first := old.expect(protocol.ActionConnected)
+		key := first.Details.ConnectionKey
 		old.close()
 		for query, code := range map[string]int{
-			"resume=_____!ablyjs_test_fake-key____": 80018,
-			"recover=ablygo_test_fake-key____":      80018,
-			"resume=" + key:                         80008,
+			"resume=_____!ablyjs_test_fake-key____":               80018,
+			"recover=ablygo_test_fake-key____":                    80018,
+			"resume=" + key[1:]:                                   80018,
+			"clientId=alice&resume=" + key[:20] + "zz" + key[22:]: 80008,
+			"resume=" + key + "&key=" + limitedKey:                80008,
+			"clientId=bob&resume=" + key:                          80011,
 		} {
 			c := w.open(format + "&" + query)
 			pm := c.expect(protocol.ActionConnected)
-			if pm.Error == nil || pm.Error.Code != code || pm.Details.ConnectionKey == key || pm.ConnectionID == old.id {
+			if pm.Error == nil || pm.Error.Code != code || pm.Details.ConnectionKey == key || pm.ConnectionID == first.ConnectionID {
 				t.Errorf("%s: got %+v, error %v, want %d", query, pm, pm.Error, code)
 			}
 			c.close()
 		}
+	})
+}
+
+// Any node of the cluster goes on with a connection under its id, and a node has one socket for it.
+func TestResume(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		elsewhere := newWorld(t, false, func(cfg *GatewayConfig) { cfg.NodeID, cfg.Boot = "n2", "b2" })
+		defer elsewhere.close()
+		a := w.open(format + "&clientId=alice")
+		first := a.expect(protocol.ActionConnected)
+		for i, at := range []*world{w, elsewhere, w} {
+			for _, param := range []string{"resume", "recover"} {
+				b := at.open(format + "&clientId=alice&" + param + "=" + first.Details.ConnectionKey)
+				if pm := b.expect(protocol.ActionConnected); pm.Error != nil || pm.ConnectionID != first.ConnectionID {
+					t.Errorf("%d: %+v, error %v", i, pm, pm.Error)
+				}
+				if at == w {
+					a.ends() // superseded
+					a = b
+				} else {
+					defer b.close()
+				}
+			}
+		}
+		if n := w.g.Stats().Endings["superseded"]; n != 4 {
+			t.Errorf("%d superseded", n)
+		}
+		// What is sent again bears the ids it had.
+		a.publish("room", 7, "x")
+		p, _ := await1(t, w.owner, anyOf[*channel.Publish])
+		if p.ID != first.ConnectionID+":7" {
+			t.Errorf("id %s", p.ID)
+		}
+		a.close()
 	})
 }
 

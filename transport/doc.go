@@ -32,9 +32,11 @@
 // with an owner begins, then whatever changed, once per batch. Without a session counting goes on, and attaches and
 // requests wait.
 //
-// Deliveries of a channel reach a connection in the order in which the owner sent them, each at most once. When a session
-// ends, messages may be missed; the next session's owner says where it stands, and unless that is where this gateway stood
-// the attached clients are told (ATTACHED without RESUMED, with error 80020). Deliveries of another epoch are dropped.
+// Deliveries of a channel reach a connection in the order in which the owner sent them, each once. Each names the position
+// before it: a gateway that stands elsewhere has missed something and asks the owner for it (continuity.go). Only when the
+// owner does not have it either are the attached clients told (ATTACHED without RESUMED, with error 80020). A client that
+// attaches with a channelSerial hears everything behind it, on any node, or is told that it cannot (90003). Deliveries of
+// another epoch are dropped.
 //
 // Publishes are sent to owners in the order in which they came, and again on each new session until answered: at least
 // once; owners drop repeats by (connection, msgSerial). Answers reach a client in the order of its publishes, without
@@ -46,7 +48,8 @@
 // nothing is dropped in silence. A full shard queue makes FromOwner return false, which ends the session with that owner.
 // A socket that fails takes its attachments with it at once; one that is silent is found by pings within 28 s. A lost
 // lease (Fence) or a stop (Drain) sends every client away with DISCONNECTED, and new ones as well. Connection state is not
-// kept: a resume gets a new connection, and its channels continue where their serial is the channel's own.
+// kept: a connection key proves to any node who gave it to whom, and the client goes on under its connection id
+// (resume.go), so that what it sends again is known to the channels' owners.
 //
 // # Why it costs little
 //

@@ -11,25 +11,26 @@ import (
 type ending uint32
 
 const (
-	running     ending = iota
-	endGone            // the socket failed or the peer closed it
-	endSilent          // nothing was heard for two sweeps
-	endClosed          // the client asked with CLOSE
-	endLeft            // the client asked with DISCONNECT
-	endRefused         // bad credentials, version or parameters at connect
-	endProtocol        // a frame that cannot be read
-	endAuth            // an AUTH that is not accepted
-	endOverflow        // the client does not read fast enough
-	endFenced          // the node may not serve clients
-	endDrained         // the node is being stopped
-	endExpired         // the token's time is over
-	endRevoked         // the token or the key was revoked
+	running       ending = iota
+	endGone              // the socket failed or the peer closed it
+	endSilent            // nothing was heard for two sweeps
+	endClosed            // the client asked with CLOSE
+	endLeft              // the client asked with DISCONNECT
+	endRefused           // bad credentials, version or parameters at connect
+	endProtocol          // a frame that cannot be read
+	endAuth              // an AUTH that is not accepted
+	endOverflow          // the client does not read fast enough
+	endFenced            // the node may not serve clients
+	endDrained           // the node is being stopped
+	endExpired           // the token's time is over
+	endRevoked           // the token or the key was revoked
+	endSuperseded        // the client came back on another socket
 	numEndings
 )
 
 var endingNames = [numEndings]string{
 	"running", "gone", "silent", "closed", "left", "refused", "protocol", "auth", "overflow", "fenced", "drained",
-	"expired", "revoked",
+	"expired", "revoked", "superseded",
 }
 
 func (e ending) String() string { return endingNames[e] }

@@ -88,6 +88,7 @@ type Gateway struct {
 	log     *slog.Logger
 	shards  []*shard
 	sweeper sweeper
+	holders holders
 	lapses  lapses
 	stop    chan struct{} // closed to end the shards, the sweeper and lapses
 	swept   chan struct{} // closed by the sweeper at its end
@@ -206,7 +207,7 @@ func (g *Gateway) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	c.draw()
+	k.notResumed = c.identify(k.resume)
 	g.count.connects.Add(1)
 	g.sweeper.add(c)
 	c.greet(k)
