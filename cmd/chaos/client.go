@@ -25,9 +25,12 @@ type frame struct {
 const (
 	actConnected    = 4
 	actDisconnected = 6
+	actClose        = 7
 	actError        = 9
 	actAttach       = 10
 	actAttached     = 11
+	actDetach       = 12
+	actDetached     = 13
 )
 
 // client is one WebSocket connection that attaches to channels and holds them until it is closed or cut.
@@ -41,8 +44,8 @@ type client struct {
 	gone chan struct{}
 }
 
-// dial connects with the demo key and waits for CONNECTED.
-func dial(ctx context.Context, addr, key string) (*client, error) {
+// connect makes a connection and waits for CONNECTED.
+func connect(ctx context.Context, addr, key string) (*websocket.Conn, error) {
 	u := url.URL{Scheme: "ws", Host: addr, Path: "/", RawQuery: url.Values{"v": {"6"}, "format": {"json"}, "key": {key}, "heartbeats": {"true"}}.Encode()}
 	ws, _, err := websocket.Dial(ctx, u.String(), nil)
 	if err != nil {
@@ -57,6 +60,15 @@ func dial(ctx context.Context, addr, key string) (*client, error) {
 	if f.Action != actConnected {
 		ws.CloseNow()
 		return nil, fmt.Errorf("connect to %s: got action %d (%+v)", addr, f.Action, f.Error)
+	}
+	return ws, nil
+}
+
+// dial makes a client.
+func dial(ctx context.Context, addr, key string) (*client, error) {
+	ws, err := connect(ctx, addr, key)
+	if err != nil {
+		return nil, err
 	}
 	c := &client{ws: ws, waiting: map[string]chan error{}, attached: map[string]time.Time{}, gone: make(chan struct{})}
 	go c.loop()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,20 +11,30 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
 const demoKey = "demo.root:secret"
 
+// ask is for questions to nodes. One that hangs costs a moment; no connection outlives its answer, since what it would be
+// reused for may be another process by then.
+var ask = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // proc is one `innkeeper serve` process.
 type proc struct {
+	index         int
 	name          string
 	dir           string
+	in            []string // see place
+	small         bool     // its data lie on a small file system
 	listen, admin string
-	cmd           *exec.Cmd
-	exited        chan struct{}
 	id            string // node id, known once it serves
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	exited chan struct{}
 }
 
 // processes is a cluster of real processes on loopback addresses.
@@ -44,20 +55,40 @@ type status struct {
 	} `json:"partitions"`
 }
 
-// newProcesses writes the configuration of n nodes that send their events to webhook.
-func newProcesses(bin, dir string, n int, webhook string, delay, grace time.Duration) (*processes, error) {
+// place is where one node lives. Its ports are client, admin, cluster and gossip.
+type place struct {
+	host  string
+	ports [4]int
+	in    []string // what to start its process with, to be in its network
+}
+
+func (p place) addr(k int) string { return fmt.Sprintf("%s:%d", p.host, p.ports[k]) }
+
+// loopback finds places for n nodes on the addresses that host names.
+func loopback(n int, host func(i int) string) ([]place, error) {
 	ports, err := freePorts(4 * n)
 	if err != nil {
 		return nil, err
 	}
-	addr := func(i, k int) string { return fmt.Sprintf("127.0.0.1:%d", ports[4*i+k]) }
+	places := make([]place, n)
+	for i := range places {
+		places[i] = place{host: host(i), ports: [4]int(ports[4*i : 4*i+4])}
+	}
+	return places, nil
+}
+
+// newProcesses writes the configuration of a node per place; they send their events to webhook.
+func newProcesses(bin, dir string, places []place, webhook string, delay, grace time.Duration) (*processes, error) {
 	var join []string
-	for i := range n {
-		join = append(join, fmt.Sprintf("%q", addr(i, 3)))
+	for _, at := range places {
+		join = append(join, fmt.Sprintf("%q", at.addr(3)))
 	}
 	ps := &processes{bin: bin, dir: dir}
-	for i := range n {
-		p := &proc{name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), listen: addr(i, 0), admin: addr(i, 1)}
+	for i, at := range places {
+		p := &proc{
+			index: i, name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)),
+			listen: at.addr(0), admin: at.addr(1), in: at.in,
+		}
 		if err := os.MkdirAll(p.dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -76,7 +107,7 @@ apps:
   rules:
   - {id: state, source: channel.state, target: {url: "%s", format: innkeeper}}
 state_events: {vacated_delay: %s, restart_grace: %s}
-`, filepath.Join(p.dir, "data"), p.listen, p.admin, addr(i, 2), addr(i, 3), strings.Join(join, ", "), n, demoKey, webhook, delay, grace)
+`, filepath.Join(p.dir, "data"), p.listen, p.admin, at.addr(2), at.addr(3), strings.Join(join, ", "), len(places), demoKey, webhook, delay, grace)
 		if err := os.WriteFile(filepath.Join(p.dir, "config.yaml"), []byte(conf), 0o644); err != nil {
 			return nil, err
 		}
@@ -106,15 +137,18 @@ func (ps *processes) start(p *proc) error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(ps.bin, "serve", "--config", filepath.Join(p.dir, "config.yaml"))
+	line := append(append([]string(nil), p.in...), ps.bin, "serve", "--config", filepath.Join(p.dir, "config.yaml"))
+	cmd := exec.Command(line[0], line[1:]...) // "ip netns exec" becomes the program: the process is the node
 	cmd.Stdout, cmd.Stderr = out, out
 	// The process dies with us, whatever happens to us.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
+	p.mu.Lock()
 	p.cmd, p.exited = cmd, exited
+	p.mu.Unlock()
 	go func() {
 		cmd.Wait()
 		close(exited)
@@ -139,7 +173,7 @@ func (ps *processes) ready(ctx context.Context, procs ...*proc) error {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("%s is not ready: %w", p.name, ctx.Err())
-			case <-p.exited:
+			case <-p.gone():
 				return fmt.Errorf("%s ended; see %s", p.name, filepath.Join(p.dir, "log"))
 			case <-time.After(20 * time.Millisecond): // another process has no other way to tell
 			}
@@ -154,7 +188,7 @@ func (ps *processes) ready(ctx context.Context, procs ...*proc) error {
 }
 
 func (p *proc) isReady() bool {
-	resp, err := http.Get("http://" + p.admin + "/readyz")
+	resp, err := ask.Get("http://" + p.admin + "/readyz")
 	if err != nil {
 		return false
 	}
@@ -162,9 +196,15 @@ func (p *proc) isReady() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-func (p *proc) status() (status, error) {
+func (p *proc) status() (status, error) { return p.statusWithin(context.Background()) }
+
+func (p *proc) statusWithin(ctx context.Context) (status, error) {
 	var st status
-	resp, err := http.Get("http://" + p.admin + "/cluster")
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+p.admin+"/cluster", nil)
+	if err != nil {
+		return st, err
+	}
+	resp, err := ask.Do(req)
 	if err != nil {
 		return st, err
 	}
@@ -172,16 +212,54 @@ func (p *proc) status() (status, error) {
 	return st, json.NewDecoder(resp.Body).Decode(&st)
 }
 
+// leading is the process that most others say leads; those that do not answer in a second have no say.
+func (ps *processes) leading() (*proc, error) {
+	said := make(chan string, len(ps.procs))
+	for _, p := range ps.procs {
+		go func() { // ends with the question
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			st, _ := p.statusWithin(ctx)
+			said <- st.Leader
+		}()
+	}
+	votes := map[string]int{}
+	for range ps.procs {
+		votes[<-said]++
+	}
+	for _, p := range ps.procs {
+		if 2*votes[p.id] > len(ps.procs) {
+			return p, nil
+		}
+	}
+	return nil, errors.New("no process leads a majority")
+}
+
+// gone is closed when the process that was started last has ended; nil before the first start.
+func (p *proc) gone() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exited
+}
+
+// signal signals the process that was started last, if any.
+func (p *proc) signal(s os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return nil
+	}
+	return p.cmd.Process.Signal(s)
+}
+
 // kill9 ends processes at once and waits until they are gone.
 func (ps *processes) kill9(procs ...*proc) {
 	for _, p := range procs {
-		if p.cmd != nil {
-			p.cmd.Process.Signal(syscall.SIGKILL)
-		}
+		p.signal(syscall.SIGKILL)
 	}
 	for _, p := range procs {
-		if p.exited != nil {
-			<-p.exited
+		if gone := p.gone(); gone != nil {
+			<-gone
 		}
 	}
 }

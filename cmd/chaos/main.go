@@ -1,10 +1,23 @@
-// Command chaos kills real Innkeeper processes with -9 and checks, at the webhook receiver, that no event is lost,
-// invented or reordered. It uses loopback addresses only and ends every process it started.
+// Command chaos breaks clusters of real Innkeeper processes and checks, at the webhook receiver and by what clients saw,
+// that no event is lost, invented or reordered.
+//
+//	chaos                    five scenarios: kill -9 of the node that holds the clients, in all roles, and of all nodes
+//	chaos campaign           a seeded schedule of faults under clients that come and go
+//	chaos -cleanup           remove what a campaign left that was itself killed with -9
+//
+// The scenarios use loopback addresses. A campaign that may make network namespaces gives each node one; their names begin
+// with "innk-", and they go when the campaign ends. It cuts, narrows and unplugs what lies between them; elsewhere it uses
+// 127.0.1.x and leaves the network alone. Both end every process they started, by its id, and no other.
+//
+// Read schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
+// clients), campaign.go (the course), figures.go, report.go and picture.go. What is a violation is decided by
+// cmd/checker.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -23,8 +36,23 @@ func main() {
 		channels = flag.Int("channels", 0, "channels a side, overrides -quick")
 		only     = flag.String("only", "", "run only scenarios whose name contains this")
 		keep     = flag.Bool("keep", false, "keep the directory with configurations and logs")
+		clean    = flag.Bool("cleanup", false, "remove what campaigns left that were killed with -9, and do nothing else")
 	)
 	flag.Parse()
+	if *clean {
+		if err := cleanup(); err != nil {
+			fmt.Fprintln(os.Stderr, "chaos:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if flag.Arg(0) == "campaign" {
+		os.Exit(campaignMain(*bin, flag.Args()[1:]))
+	}
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there is only \"campaign\"\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	n := 2000
 	if *quick {
 		n = 400
@@ -53,6 +81,88 @@ func main() {
 	if failed > 0 || passed == 0 {
 		os.Exit(1)
 	}
+}
+
+// campaignMain runs `chaos campaign` and returns the exit code.
+func campaignMain(bin string, args []string) int {
+	flags := flag.NewFlagSet("campaign", flag.ExitOnError)
+	pl := plan{bin: bin}
+	flags.IntVar(&pl.nodes, "nodes", 5, "nodes of the cluster, 3 to 9")
+	flags.IntVar(&pl.channels, "channels", 240, "channels that flap")
+	flags.Uint64Var(&pl.seed, "seed", 1, "seed of faults and clients")
+	flags.StringVar(&pl.flapper, "flapper", "scripts/sdk/flapper.mjs", "script with clients of an official SDK; empty runs none")
+	flags.DurationVar(&pl.gap, "gap", 7*time.Second, "mean time between the beginnings of faults")
+	minutes := flags.Float64("minutes", 10, "how long faults keep coming")
+	quick := flags.Bool("quick", false, "one minute, a fault every 4 s")
+	loop := flags.Bool("loopback", false, "use loopback addresses even where network namespaces are possible")
+	file := flags.String("report", "", "`file` for the report in Markdown; the timeline goes beside it as .svg")
+	keep := flags.Bool("keep", false, "keep the directory with configurations, logs and all that was seen")
+	flags.Parse(args)
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 1
+	}
+	pl.length = time.Duration(*minutes * float64(time.Minute))
+	if *quick {
+		pl.length, pl.gap = time.Minute, 4*time.Second
+	}
+	if pl.nodes < 3 || pl.nodes > 9 || pl.channels < 12 || flags.NArg() > 0 {
+		return fail(fmt.Errorf("-nodes must be from 3 to 9, -channels at least 12, and nothing may follow"))
+	}
+	pid := hubPid()
+	pl.network = pid != 0
+	if !pl.network && !*loop {
+		err := namespaced()
+		if err == nil {
+			code, err := underHub(pl.nodes)
+			if err != nil {
+				return fail(err)
+			}
+			return code
+		}
+		fmt.Printf("no network namespaces (%v): loopback addresses, and only faults of processes and of the receiver\n", err)
+	}
+	if !pl.network {
+		pid = os.Getpid()
+	}
+	pl.dir = runDir(pid)
+	pl.bin, _ = filepath.Abs(bin)
+	if err := os.MkdirAll(pl.dir, 0o755); err != nil {
+		return fail(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, err := perform(ctx, pl)
+	if err != nil {
+		if ctx.Err() != nil {
+			os.RemoveAll(pl.dir)
+		}
+		return fail(fmt.Errorf("%w (logs: %s)", err, filepath.Join(pl.dir, "n*", "log")))
+	}
+	fmt.Println(c.verdict())
+	if *file != "" {
+		picture := pictureOf(*file)
+		err := errors.Join(os.WriteFile(*file, []byte(c.report(filepath.Base(picture))), 0o644), os.WriteFile(picture, []byte(c.picture()), 0o644))
+		if err != nil {
+			return fail(err)
+		}
+	}
+	if len(c.found)+len(c.broken) == 0 {
+		if *keep {
+			fmt.Println("kept:", pl.dir)
+		} else {
+			os.RemoveAll(pl.dir)
+		}
+		return 0
+	}
+	for _, v := range c.found {
+		fmt.Println(" ", v)
+	}
+	for _, s := range c.broken {
+		fmt.Println(" ", s)
+	}
+	fmt.Println("kept:", pl.dir)
+	return 1
 }
 
 // play runs one scenario on a cluster of its own. What it leaves is removed unless it failed.
@@ -88,7 +198,7 @@ func pull(p *proc) ([]event, error) {
 		}
 		id, secret, _ := strings.Cut(demoKey, ":")
 		req.SetBasicAuth(id, secret)
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := ask.Do(req)
 		if err != nil {
 			return nil, err
 		}

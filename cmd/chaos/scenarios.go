@@ -41,11 +41,15 @@ type stage struct {
 }
 
 func newStage(ctx context.Context, bin, dir string, channels int) (*stage, error) {
-	recv, err := newReceiver()
+	recv, err := newReceiver("127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	ps, err := newProcesses(bin, dir, 3, recv.url, vacateDelay, restartGrace)
+	places, err := loopback(3, func(int) string { return "127.0.0.1" })
+	if err != nil {
+		return nil, err
+	}
+	ps, err := newProcesses(bin, dir, places, recv.url, vacateDelay, restartGrace)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +182,7 @@ func killAll(ctx context.Context, s *stage) (string, error) {
 	if !s.recv.wait(30*time.Second, func(l []event) bool { return len(l) >= n }) {
 		return "", fmt.Errorf("%d of %d occupied arrived in 30 s", len(s.recv.log()), n)
 	}
-	s.recv.setDown(true)
+	s.recv.answer(fails)
 	if err := spread(waiting); err != nil {
 		return "", err
 	}
@@ -192,7 +196,7 @@ func killAll(ctx context.Context, s *stage) (string, error) {
 		c.close()
 	}
 	s.clients = nil
-	s.recv.setDown(false)
+	s.recv.answer(takes)
 	restarted := time.Now()
 	if err := s.ps.startAll(ctx); err != nil {
 		return "", err
