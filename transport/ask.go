@@ -38,6 +38,16 @@ func (g *Gateway) Query(ctx context.Context, app, name string) (channel.QueryRes
 	return *m.(*channel.QueryResult), nil
 }
 
+// History asks the owner for publishes that a channel keeps. The gateway sets q's App, Name and Req.
+func (g *Gateway) History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error) {
+	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
+	m, err := g.ask(ctx, g.partition(app, name), q.Req, &q)
+	if err != nil {
+		return channel.HistoryResult{}, err
+	}
+	return *m.(*channel.HistoryResult), nil
+}
+
 // listAhead is how many partitions one step of List asks at the same time, at most.
 const listAhead = 16
 

@@ -165,8 +165,13 @@ func AppendMessage(dst []byte, f Format, attachment string, d *channel.Delivery)
 }
 
 func (w *writer) message(d *channel.Delivery, i int) {
-	m := &d.Messages[i]
 	outer := w.openMap()
+	w.messageFields(d, i)
+	w.close(outer)
+}
+
+func (w *writer) messageFields(d *channel.Delivery, i int) {
+	m := &d.Messages[i]
 	if m.ID != "" {
 		w.keyStr("id", m.ID)
 	} else if d.ID != "" {
@@ -186,7 +191,6 @@ func (w *writer) message(d *channel.Delivery, i int) {
 		w.keyInt("timestamp", d.TimeMs)
 		w.close(in)
 	}
-	w.close(outer)
 }
 
 // body writes what the publisher gave: name, data, encoding, clientId, extras.

@@ -24,6 +24,8 @@ type Backend interface {
 	Publish(ctx context.Context, app, name string, p channel.Publish) (serial string, err error)
 	// Query tells a channel's state without opening it.
 	Query(ctx context.Context, app, name string) (channel.QueryResult, error)
+	// History gives publishes that a channel keeps, without opening it.
+	History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error)
 	// List gives up to limit open channels after a position, in order. next is where to go on, nil at the end; a page
 	// may be short or empty before the end.
 	List(ctx context.Context, app string, after channel.Position, prefix string, limit int) (items []channel.Listed, next *channel.Position, err error)
@@ -161,6 +163,11 @@ func (c *call) route() *protocol.ErrorInfo {
 	}
 	if name, ok := strings.CutSuffix(rest, "/messages"); ok && c.r.Method == http.MethodPost {
 		return c.onChannel(name, c.publish)
+	}
+	for _, last := range []string{"messages", "history"} {
+		if name, ok := strings.CutSuffix(rest, "/"+last); ok && get && !hasSubresource(name) {
+			return c.onChannel(name, func(_ string, name protocol.Name) *protocol.ErrorInfo { return c.history(last, name) })
+		}
 	}
 	if get && !hasSubresource(rest) {
 		return c.onChannel(rest, c.details)

@@ -326,8 +326,6 @@ func TestErrors(t *testing.T) {
 		{"method on time", "POST", "/time", ``, nil, 404, 40400, ""},
 		{"method on channels", "POST", "/channels", ``, nil, 404, 40400, ""},
 		{"method on a channel", "DELETE", "/channels/a", ``, nil, 404, 40400, ""},
-		{"history is not served", "GET", publish, ``, nil, 404, 40400, ""},
-		{"nor under its other name", "GET", "/channels/a/history", ``, nil, 404, 40400, ""},
 		{"nor presence", "GET", "/channels/a/presence/history", ``, nil, 404, 40400, ""},
 		{"nor messages", "PATCH", "/channels/a/messages/serial", `{}`, nil, 404, 40400, ""},
 	} {

@@ -1,0 +1,23 @@
+package protocol
+
+import "innkeeper/channel"
+
+// Past is one message of a publish that a channel keeps.
+type Past struct {
+	Of    *channel.Delivery
+	Index int
+}
+
+// AppendHistory appends an array of messages, each with the id of the connection it came from.
+func AppendHistory(dst []byte, f Format, list []Past) []byte {
+	w := writer{b: dst, f: f}
+	outer := w.openArray()
+	for _, p := range list {
+		w.item()
+		one := w.openMap()
+		w.messageFields(p.Of, p.Index)
+		w.optStr("connectionId", p.Of.ConnID)
+		w.close(one)
+	}
+	return w.end(outer)
+}
