@@ -10,7 +10,7 @@ import (
 // CursorReach bounds how far ahead of its cursor a sink may be: who delivers events never sends one whose seq is above
 // the committed cursor by more than this. So the log knows which events a sink cannot have seen. Part of the layout of
 // the log: all nodes must agree.
-const CursorReach = 1 << 16
+const CursorReach = 1 << 14
 
 // A fold is what is left of the events that the log gave up although a sink was behind: the same events, under their own
 // ids and in their order, without the pairs of occupied and vacated of which no sink that is behind can know the first.

@@ -43,7 +43,7 @@ type Event struct {
 
 // Reach bounds how far the seq of an event that is sent may be above the committed cursor. The log relies on it: an event
 // beyond that cannot be known to the sink, so when the log gives events up it can leave out what nobody knows of.
-const Reach = 1 << 16
+const Reach = 1 << 14
 
 // EventLog is the replicated log that events are read from and cursors are kept in. All methods are called from several
 // goroutines. Those that take a context return soon after it ends.
