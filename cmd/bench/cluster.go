@@ -16,6 +16,7 @@ import (
 // tuning is what a scenario sets differently from the defaults.
 type tuning struct {
 	vacatedDelay, idleClose time.Duration
+	retention               time.Duration // of messages; 0 keeps none
 }
 
 // cluster is one or several nodes, each a process.
@@ -54,9 +55,9 @@ func startCluster(ctx context.Context, bin, dir string, n int, t tuning) (*clust
   bootstrap_expect: %d
 apps: [{id: demo, keys: [{key: %q, capability: {"[*]*": ["*"]}}]}]
 state_events: {vacated_delay: %v}
-channels: {idle_close: %v}
+channels: {idle_close: %v, retention: %v}
 log: {level: warn}
-`, filepath.Join(dir, fmt.Sprintf("data%d", i)), addr(i, 0), addr(i, 1), addr(i, 2), addr(i, 3), strings.Join(join, ", "), n, key, t.vacatedDelay, t.idleClose)
+`, filepath.Join(dir, fmt.Sprintf("data%d", i)), addr(i, 0), addr(i, 1), addr(i, 2), addr(i, 3), strings.Join(join, ", "), n, key, t.vacatedDelay, t.idleClose, t.retention)
 		if n == 1 {
 			text = strings.Replace(text, "  join: ["+join[0]+"]\n", "", 1)
 		}

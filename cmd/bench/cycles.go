@@ -14,7 +14,7 @@ func (b *bench) cycles(ctx context.Context, nodes int, target float64) error {
 	if b.Quick {
 		connections, total = 64, 3_000
 	}
-	c, err := b.start(ctx, nodes, tuning{vacatedDelay: 50 * time.Millisecond, idleClose: time.Second})
+	c, err := b.start(ctx, nodes, tuning{vacatedDelay: 50 * time.Millisecond, idleClose: time.Second, retention: 2 * time.Minute})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (b *bench) fanout(ctx context.Context) error {
 	if b.Quick {
 		subscribers, fast, slow = 200, 4000, 200
 	}
-	c, err := b.start(ctx, 1, tuning{vacatedDelay: 5 * time.Second, idleClose: time.Minute})
+	c, err := b.start(ctx, 1, tuning{vacatedDelay: 5 * time.Second, idleClose: time.Minute, retention: 2 * time.Minute})
 	if err != nil {
 		return err
 	}

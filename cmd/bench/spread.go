@@ -13,7 +13,7 @@ func (b *bench) spread(ctx context.Context) error {
 	if b.Quick {
 		seconds = 3
 	}
-	c, err := b.start(ctx, 3, tuning{vacatedDelay: 5 * time.Second, idleClose: time.Minute})
+	c, err := b.start(ctx, 3, tuning{vacatedDelay: 5 * time.Second, idleClose: time.Minute, retention: 2 * time.Minute})
 	if err != nil {
 		return err
 	}
