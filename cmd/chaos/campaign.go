@@ -46,6 +46,7 @@ type campaign struct {
 	names    []string
 	began    time.Time
 	calm     time.Time // the last fault was taken back
+	rested   time.Duration // after calm, until the log said what clients hold and all was received
 	ended    time.Time
 	log      []checker.Event
 	receipts []event
@@ -183,6 +184,7 @@ func (c *campaign) settle(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if why = c.unsettled(); why == "" {
+			c.rested = time.Since(c.calm)
 			break
 		}
 	}

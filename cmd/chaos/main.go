@@ -136,6 +136,7 @@ func campaignMain(bin string, args []string) int {
 	if err != nil {
 		if ctx.Err() != nil {
 			os.RemoveAll(pl.dir)
+			return fail(errors.New("interrupted; nothing was judged and nothing is left"))
 		}
 		return fail(fmt.Errorf("%w (logs: %s)", err, filepath.Join(pl.dir, "n*", "log")))
 	}

@@ -105,7 +105,8 @@ func underHub(n int) (code int, err error) {
 	cmd := exec.Command(again[0], again[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+strconv.Itoa(pid))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C comes through us, once
+	// A Ctrl-C comes through us, once; and should we be killed, it ends as by a signal.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return 1, err
 	}

@@ -58,7 +58,7 @@ func (c *campaign) picture() string {
 		return marginL + max(0, t.Sub(c.began).Seconds())/float64(seconds)*plotWidth
 	}
 	lanes := len(c.ps.procs) + 1
-	chartsY := headH + lanes*(laneH+laneGap) + 24
+	chartsY := headH + lanes*(laneH+laneGap) + 42
 	height := chartsY + 3*(chartH+chartGap) + footH
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -116,7 +116,7 @@ func (c *campaign) picture() string {
 	held := make([]float64, seconds)
 	k := 0
 	for i := range held {
-		for k < len(c.witness.heldLog) && c.witness.heldLog[k].at.Before(c.began.Add(time.Duration(i+1)*time.Second)) {
+		for k < len(c.witness.heldLog) && c.witness.heldLog[k].at.Before(c.began.Add(time.Duration(i+1)*time.Second)) && c.witness.heldLog[k].at.Before(end) {
 			k++
 		}
 		if k > 0 {

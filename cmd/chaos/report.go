@@ -79,6 +79,9 @@ func (c *campaign) report(picture string) string {
 	p("| last one left, delay over → vacated decided | %v |", f.late)
 	p("")
 	p("Times include all faults: attaches to nodes that sleep, a receiver that is down. The machine was shared; the longest time it did not run the clients was %s.", short(f.busiest))
+	if c.rested > 0 {
+		p("%s after the last fault the log said exactly what clients held, and all of it had been received.", short(c.rested))
+	}
 	p("Requests at the receiver: %d answered, %d answered 500, %d left hanging, %d cut after reading; %d receipts were repeats under the same id.\n",
 		f.requests[takes], f.requests[fails], f.requests[hangs], f.requests[cuts], f.repeats)
 	c.reportFaults(p)
