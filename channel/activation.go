@@ -14,6 +14,7 @@ type tenure struct {
 	since     Stamp // all publishes behind it were taken here or by owners whose histories were taken over
 	over      atomic.Bool
 	feed      atomic.Pointer[feed] // the copy being kept; nil: none
+	tallies   tallies
 
 	// Guarded by partition.mu.
 	follower follower
@@ -33,6 +34,9 @@ type activation struct {
 	state   State
 	counted gauge // what this channel adds to the host's gauges
 	retired bool
+
+	tally    *tally // static
+	settling bool   // it was made before the tenure served, and has not counted itself yet
 
 	sent int // CopyParts of what is old in the last batch; owned by Receive
 }
@@ -80,6 +84,7 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 	}
 	if !a.retired {
 		a.count(gauge{a.state.Open(), a.state.Occupied()})
+		a.settled()
 	}
 	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, f
 }
@@ -92,6 +97,7 @@ func (a *activation) count(now gauge) {
 	counters := &a.tenure.partition.host.counters
 	counters.open.Add(delta(a.counted.open, now.open))
 	counters.occupied.Add(delta(a.counted.occupied, now.occupied))
+	a.tallied(a.counted.open, now.open)
 	a.counted = now
 }
 

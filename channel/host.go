@@ -34,6 +34,7 @@ type Host struct {
 	parts    []partition
 	scratch  sync.Pool // *[]Effect
 	counters counters
+	opened   openedHere
 
 	roster atomic.Pointer[roster] // replaced, never written to, under mu
 

@@ -259,6 +259,11 @@ func (p *partition) open(t *tenure, held []Held) {
 // activate makes a channel's actor. Nothing runs before its first message.
 func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 	a := &activation{tenure: p.tenure, state: p.host.newState(pos.App, pos.Name, p.tenure.since)}
+	a.tally = p.tenure.tallies.of(p.host, a.state.app)
+	if p.at == rebuilding {
+		a.settling = true
+		p.tenure.tallies.settling.Add(1)
+	}
 	a.Init(p.host.sys, a)
 	if prepare != nil {
 		prepare(&a.state)
