@@ -27,6 +27,9 @@ func (s *State) sees(v *vector, fresh bool, seen Stamp) {
 	if seen == (Stamp{}) {
 		return
 	}
+	if s.guessed {
+		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
+	}
 	if s.shown.less(seen) {
 		// There was more than is known here, and others may not have seen it.
 		s.shown, s.last = seen, maxStamp(s.last, seen)

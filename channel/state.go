@@ -107,11 +107,12 @@ type State struct {
 	phase   phase
 	open    bool
 	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
+	guessed bool // shown is only a bound: nobody was told of it yet
 }
 
 // NewState makes a channel that is closed and vacant. Its serials go on above floor.
 func NewState(app, name string, profile *Profile, floor Stamp) State {
-	return State{profile: profile, app: app, name: name, last: floor, shown: floor}
+	return State{profile: profile, app: app, name: name, last: floor, shown: floor, guessed: true}
 }
 
 // Remember says what is known of the channel's past although nothing of it is kept here: all publishes behind since
@@ -310,6 +311,7 @@ func (s *State) point(now Moment) Stamp {
 	if s.shown == (Stamp{}) {
 		s.shown = s.last
 	}
+	s.guessed = false
 	return s.shown
 }
 
