@@ -45,13 +45,14 @@ type campaign struct {
 	sdkWhy   string // why no SDK takes part
 	names    []string
 	began    time.Time
-	calm     time.Time // the last fault was taken back
+	calm     time.Time     // the last fault was taken back
 	rested   time.Duration // after calm, until the log said what clients hold and all was received
 	ended    time.Time
 	log      []checker.Event
 	receipts []event
 	history  *checker.History
 	found    []checker.Violation
+	unjudged int      // channels for which the search for an order took too long
 	broken   []string // what is no promise to users and still must not be
 }
 
@@ -262,6 +263,15 @@ func (c *campaign) judge() error {
 	c.found = append(c.found, checker.Complete(received, c.log, func(checker.Event) bool { return true })...)
 	c.found = append(c.found, checker.Judge(c.history)...)
 	c.found = append(c.found, checker.Counts(c.history, counts)...)
+	first := map[string]time.Time{}
+	for _, e := range c.receipts {
+		if _, ok := first[e.ID]; !ok {
+			first[e.ID] = e.at
+		}
+	}
+	disorder, unknown := checker.Linear(c.history, first)
+	c.found = append(c.found, disorder...)
+	c.unjudged = unknown
 	c.broken = append(c.broken, c.striker.deaths...)
 	for _, b := range c.striker.blows {
 		if b.wrong != "" {

@@ -56,6 +56,7 @@ func (c *campaign) report(picture string) string {
 		}
 		p("| %s | %s | %d |", pr.name, pr.by, n)
 	}
+	p("| G1–G3 | per channel, attaches and events are linearizable (porcupine); %d channels took too long to search | as above |", c.unjudged)
 	p("")
 	for i, v := range c.found {
 		if i == 20 {

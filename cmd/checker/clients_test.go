@@ -103,6 +103,57 @@ func TestHistoriesThatKeepThePromises(t *testing.T) {
 	}
 }
 
+// received is a history's log with each event received a little later, or at the given second.
+func received(h *History, at map[uint64]float64) map[string]time.Time {
+	out := make(map[string]time.Time)
+	for _, e := range h.Log {
+		out[e.ID] = time.UnixMilli(e.TimeMs + 20)
+		if s, ok := at[e.Seq]; ok {
+			out[e.ID] = sec(s)
+		}
+	}
+	return out
+}
+
+func TestLinear(t *testing.T) {
+	life := []Event{say(1, 0, 1.05), say(2, 1, 20)}
+	for name, h := range map[string]*History{
+		"nothing":           history(nil, nil),
+		"one life":          history(life, []Attachment{hold(1, 1.1, 17.9), hold(1, 1.2, 3), hold(2, 0, 3)}),
+		"two lives":         history([]Event{say(1, 0, 1), say(2, 1, 5), say(3, 0, 5.2), say(4, 3, 9)}, []Attachment{hold(1, 1.1, 2), hold(5.1, 5.3, 6)}),
+		"killed with it":    history(life, []Attachment{hold(1, 1.1, 60)}, outage(Dead, 15, 25)),
+		"held to the end":   history(life[:1], []Attachment{hold(1, 1.1, 0)}),
+		"sent away in time": history(life, []Attachment{hold(1, 1.1, 15)}, outage(Cut, 11, 30)),
+	} {
+		if got, unknown := Linear(h, received(h, nil)); len(got) > 0 || unknown > 0 {
+			t.Errorf("%s: %v, %d unknown", name, got, unknown)
+		}
+	}
+	for name, h := range map[string]*History{
+		"never occupied":         history(nil, []Attachment{hold(1, 1.1, 2)}),
+		"confirmed too early":    history([]Event{say(1, 0, 1.5), say(2, 1, 5)}, []Attachment{hold(1, 1.1, 2)}),
+		"confirmed when vacated": history([]Event{say(1, 0, 1), say(2, 1, 5)}, []Attachment{hold(1, 1.1, 2), hold(6, 6.1, 7)}),
+		"vacated while held":     history(life, []Attachment{hold(1, 1.1, 30)}),
+		"while held by another":  history(life, []Attachment{hold(1, 1.1, 3), hold(2, 2.1, 30)}),
+		"sent away too late":     history(life, []Attachment{hold(1, 1.1, 30)}, outage(Cut, 10, 30)),
+		"occupied twice":         history([]Event{say(1, 0, 1), say(2, 0, 3), say(3, 2, 20)}, []Attachment{hold(1, 1.1, 17)}),
+		"ends another":           history([]Event{say(1, 0, 1), say(2, 7, 20)}, []Attachment{hold(1, 1.1, 17)}),
+	} {
+		if got, _ := Linear(h, received(h, nil)); len(got) != 1 {
+			t.Errorf("%s: found %v", name, got)
+		}
+	}
+	// An occupied that is received late may have been decided late.
+	h := history([]Event{say(1, 0, 1), say(2, 1, 5), say(3, 0, 8)}, []Attachment{hold(1, 1.1, 2), hold(5.5, 6, 0)})
+	if got, _ := Linear(h, received(h, map[uint64]float64{2: 9, 3: 9})); len(got) != 1 {
+		t.Errorf("decided after the confirmation: %v", got)
+	}
+	h.Log[2].TimeMs = sec(5.8).UnixMilli()
+	if got, _ := Linear(h, received(h, map[uint64]float64{2: 9, 3: 9})); len(got) > 0 {
+		t.Errorf("decided before the confirmation, received late: %v", got)
+	}
+}
+
 func TestCounts(t *testing.T) {
 	h := history(nil, []Attachment{hold(1, 2, 0), hold(1, 2, 0), hold(1, 2, 3), hold(1, 0, 0)})
 	for want, said := range map[string]map[string]int{

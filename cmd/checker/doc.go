@@ -8,7 +8,8 @@
 //
 // What clients saw is a [History]. [Judge] judges by it that no confirmed attach was an orphan (G2), that no channel was
 // declared empty while a client surely held it (G3), and that clients of a node that was cut off were sent away before
-// others decided (G9); [Counts] judges G6. What a client may be wrong about is told apart by [History.Sure]: a client of a
+// others decided (G9); [Counts] judges G6. [Linear] asks whether attaches and events together have an order at all that
+// explains what everybody saw. What a client may be wrong about is told apart by [History.Sure]: a client of a
 // process that was killed or stopped cannot be told that it holds nothing any more, that of a node that was merely cut off
 // from the others can.
 package checker
