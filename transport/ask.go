@@ -25,6 +25,7 @@ func (g *Gateway) Publish(ctx context.Context, app, name string, p channel.Publi
 		return "", err
 	}
 	g.count.messagesIn.Add(uint64(len(p.Messages)))
+	g.tallies.of(app).rest.add(p.Messages, 1)
 	return m.(*channel.Published).Serial, nil
 }
 

@@ -34,6 +34,7 @@ type conn struct {
 	noEcho     bool
 	heartbeats bool // the client cannot see pings
 	since      int64
+	tally      *tally // of its app; nil when it was not greeted
 
 	// Owned by the read loop.
 	identity    auth.Identity
@@ -133,6 +134,7 @@ func (c *conn) run() {
 	c.leaveChannels()
 	c.logEnd()
 	c.finish()
+	c.depart()
 	c.g.holders.release(c)
 	c.g.lapses.remove(c)
 	c.g.sweeper.remove(c)
@@ -153,6 +155,7 @@ func (c *conn) greet(k connect) {
 		if old := c.g.holders.hold(c); old != nil {
 			old.end(endSuperseded, 1000, nil)
 		}
+		c.come()
 		c.sendConnected(k.notResumed)
 		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
 	}

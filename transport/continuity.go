@@ -126,6 +126,9 @@ func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
 		}
 	}
 	s.deliveries.Add(uint64(n))
+	if n > 0 {
+		s.g.tallies.of(ch.key.app).out.add(d.Messages, n)
+	}
 }
 
 // pass sends a publish to one attachment, unless it is the connection's own and not wanted back.
@@ -268,6 +271,7 @@ func (p *playback) play(list []*channel.Delivery) {
 		for _, d := range list {
 			if p.pass(p.a, d) {
 				p.deliveries.Add(1)
+				p.a.conn.tally.out.add(d.Messages, 1)
 			}
 		}
 	}

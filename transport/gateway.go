@@ -100,6 +100,7 @@ type Gateway struct {
 	fenced    atomic.Bool
 	draining  atomic.Bool
 	count     counters
+	tallies   tallies
 
 	mu      sync.Mutex // guards closed and the growing of conns and helpers
 	closed  bool

@@ -20,6 +20,7 @@ func (c *conn) publish(pm *protocol.ProtocolMessage) {
 		return
 	}
 	c.g.count.messagesIn.Add(uint64(len(p.Messages)))
+	c.g.tallies.of(c.identity.App).realtime.add(p.Messages, 1)
 	r := &request{
 		part:     c.g.partition(p.App, p.Name),
 		id:       c.g.requestID.Add(1),

@@ -13,6 +13,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/meter"
 	"innkeeper/transport/protocol"
 )
 
@@ -39,6 +40,10 @@ type Config struct {
 	Authority Authority
 	// Apps serves POST /apps and DELETE /apps/{id}: anybody may make an app. It needs an Authority.
 	Apps bool
+	// Stats answers GET /stats; nil does not serve it.
+	Stats interface {
+		Find(meter.Query) (entries []meter.Entry, more bool, err error)
+	}
 
 	ServerID       string // sent as X-Ably-ServerId; "" sends none
 	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
@@ -57,6 +62,7 @@ type Stats struct {
 type Handler struct {
 	cfg                         Config
 	requests, failed, published atomic.Uint64
+	byApp                       requestsByApp
 }
 
 // New makes a Handler.
@@ -87,6 +93,9 @@ type call struct {
 	query   url.Values
 	format  protocol.Format // of the reply
 	version int             // protocol version of the client, 2 when it tells none
+
+	app      string // whom the request is counted for, once it is known
+	forToken bool
 }
 
 // ServeHTTP serves one request.
@@ -101,6 +110,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = c.route()
 	}
+	c.served(err)
 	if err != nil {
 		c.fail(err)
 	}
@@ -148,6 +158,8 @@ func (c *call) route() *protocol.ErrorInfo {
 		return nil
 	case path == "/channels" && get:
 		return c.list()
+	case path == "/stats" && get && c.cfg.Stats != nil:
+		return c.stats()
 	case path == "/apps" && c.r.Method == http.MethodPost && c.cfg.Apps:
 		return c.createApp()
 	}

@@ -54,6 +54,7 @@ func (c *call) replyDocument(status int, v any) *protocol.ErrorInfo {
 }
 
 func (c *call) requestToken(keyName string) *protocol.ErrorInfo {
+	c.countToken(keyName)
 	text, err := c.document()
 	if err != nil {
 		return err

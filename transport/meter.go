@@ -1,0 +1,80 @@
+package transport
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
+)
+
+// AppStats is what a gateway holds of an app now, and has done for it since its start.
+type AppStats struct {
+	Connections int64 // greeted, not gone
+
+	Connects      uint64 // greeted
+	Realtime      uint64 // messages published by connections
+	RealtimeBytes uint64 // of their data
+	REST          uint64 // messages published by Publish and accepted
+	RESTBytes     uint64
+	Out           uint64 // messages × attachments they were sent to
+	OutBytes      uint64
+}
+
+// Metered reads the figures of all apps that ever came.
+func (g *Gateway) Metered() map[string]AppStats {
+	apps := map[string]AppStats{}
+	g.tallies.Range(func(app, t any) bool {
+		apps[app.(string)] = t.(*tally).stats()
+		return true
+	})
+	return apps
+}
+
+// tally counts for one app.
+type tally struct {
+	connections         atomic.Int64
+	connects            atomic.Uint64
+	realtime, rest, out traffic
+}
+
+type traffic struct{ count, bytes atomic.Uint64 }
+
+// add counts messages that go to n receivers.
+func (t *traffic) add(messages []channel.Message, n int) {
+	t.count.Add(uint64(n * len(messages)))
+	t.bytes.Add(uint64(n * protocol.Size(messages)))
+}
+
+func (t *tally) stats() AppStats {
+	return AppStats{
+		Connections: t.connections.Load(), Connects: t.connects.Load(),
+		Realtime: t.realtime.count.Load(), RealtimeBytes: t.realtime.bytes.Load(),
+		REST: t.rest.count.Load(), RESTBytes: t.rest.bytes.Load(),
+		Out: t.out.count.Load(), OutBytes: t.out.bytes.Load(),
+	}
+}
+
+// tallies are those of all apps: app → *tally.
+type tallies struct{ sync.Map }
+
+func (m *tallies) of(app string) *tally {
+	if t, ok := m.Load(app); ok {
+		return t.(*tally)
+	}
+	t, _ := m.LoadOrStore(app, new(tally))
+	return t.(*tally)
+}
+
+// come counts a connection that is greeted, until it goes.
+func (c *conn) come() {
+	c.tally = c.g.tallies.of(c.identity.App)
+	c.tally.connections.Add(1)
+	c.tally.connects.Add(1)
+}
+
+func (c *conn) depart() {
+	if c.tally != nil {
+		c.tally.connections.Add(-1)
+	}
+}

@@ -1,0 +1,187 @@
+package rest
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/transport/auth"
+	"innkeeper/transport/meter"
+	"innkeeper/transport/protocol"
+)
+
+// Requests counts the requests for one app since the start. Those whose sender is not known are nobody's.
+type Requests struct {
+	Tokens, TokensFailed uint64 // POST …/requestToken
+	Others, OthersFailed uint64
+}
+
+type requestCounters struct{ tokens, tokensFailed, others, othersFailed atomic.Uint64 }
+
+// Requests reads the counters of all apps.
+func (h *Handler) Requests() map[string]Requests {
+	apps := map[string]Requests{}
+	h.byApp.Range(func(app, v any) bool {
+		n := v.(*requestCounters)
+		apps[app.(string)] = Requests{n.tokens.Load(), n.tokensFailed.Load(), n.others.Load(), n.othersFailed.Load()}
+		return true
+	})
+	return apps
+}
+
+// requestsByApp is app → *requestCounters.
+type requestsByApp = sync.Map
+
+// identify says who sends the request, and so for whom it is counted.
+func (c *call) identify(r *http.Request, query url.Values) (auth.Identity, *protocol.ErrorInfo) {
+	id, err := c.Handler.identify(r, query)
+	if err == nil && c.app == "" {
+		c.app = id.App
+	}
+	return id, err
+}
+
+// countToken counts the request as one for a token. Keys that do not exist have nobody to count for.
+func (c *call) countToken(keyName string) {
+	c.forToken = true
+	app, id, _ := strings.Cut(keyName, ".")
+	if _, ok := c.cfg.Keys.Lookup(app, id); ok {
+		c.app = app
+	}
+}
+
+// served counts a request that has its answer.
+func (c *call) served(err *protocol.ErrorInfo) {
+	if c.app == "" {
+		return
+	}
+	v, ok := c.byApp.Load(c.app)
+	if !ok {
+		v, _ = c.byApp.LoadOrStore(c.app, new(requestCounters))
+	}
+	n := v.(*requestCounters)
+	which := [2][2]*atomic.Uint64{{&n.others, &n.othersFailed}, {&n.tokens, &n.tokensFailed}}
+	kind, end := 0, 0
+	if c.forToken {
+		kind = 1
+	}
+	if err != nil {
+		end = 1
+	}
+	which[kind][end].Add(1)
+}
+
+// stats serves GET /stats: what the app had open and did, per minute or a longer unit.
+func (c *call) stats() *protocol.ErrorInfo {
+	id, err := c.identify(c.r, c.query)
+	if err != nil {
+		return err
+	}
+	if !id.Capability.AllowsEverywhere(auth.Stats) {
+		return auth.Denied(auth.Stats, "*")
+	}
+	q, err := c.readStatsQuery()
+	if err != nil {
+		return err
+	}
+	q.Series = meter.AppSeries(id.App)
+	entries, more, failure := c.cfg.Stats.Find(q)
+	if failure != nil {
+		return c.backendError("read stats", failure)
+	}
+	asked := c.statsLink(q)
+	c.linkStats("first", asked)
+	c.linkStats("current", asked)
+	if more {
+		// The next page begins behind the last entry of this one.
+		last := entries[len(entries)-1]
+		if q.Forwards {
+			q.FromMs = q.Unit.End(last.StartMs)
+		} else {
+			q.ToMs = last.StartMs - 1
+		}
+		c.linkStats("next", c.statsLink(q))
+	}
+	if c.version < 3 {
+		list := make([]meter.Nested, len(entries))
+		for i := range entries {
+			list[i] = entries[i].Nested()
+		}
+		return c.replyDocument(http.StatusOK, list)
+	}
+	list := make([]meter.Flat, len(entries))
+	for i := range entries {
+		list[i] = entries[i].Flat(id.App)
+	}
+	return c.replyDocument(http.StatusOK, list)
+}
+
+func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
+	q = meter.Query{Limit: limitDefault, ToMs: time.Now().UnixMilli()}
+	bad := func(err error) *protocol.ErrorInfo {
+		return protocol.Errorf(protocol.CodeBadParamValue, "%v", err)
+	}
+	unit := c.query.Get("unit")
+	if unit == "" {
+		unit = c.query.Get("by")
+	}
+	var failure error
+	if q.Unit, failure = meter.ParseUnit(unit); failure != nil {
+		return q, bad(failure)
+	}
+	if text := c.query.Get("start"); text != "" {
+		first, _, failure := meter.ParseTime(text)
+		if failure != nil {
+			return q, bad(failure)
+		}
+		q.FromMs = q.Unit.Start(first)
+	}
+	if text := c.query.Get("end"); text != "" {
+		if _, q.ToMs, failure = meter.ParseTime(text); failure != nil {
+			return q, bad(failure)
+		}
+	}
+	if q.FromMs > q.ToMs {
+		return q, protocol.Errorf(protocol.CodeBadParamValue, "start lies behind end")
+	}
+	if text := c.query.Get("limit"); text != "" {
+		n, failure := strconv.Atoi(text)
+		if failure != nil || n < 1 || n > limitMax {
+			return q, protocol.Errorf(protocol.CodeBadParamValue, "limit has to be a number from 1 to %d, this is %.40q", limitMax, text)
+		}
+		q.Limit = n
+	}
+	switch text := c.query.Get("direction"); text {
+	case "", "backwards":
+	case "forwards":
+		q.Forwards = true
+	default:
+		return q, protocol.Errorf(protocol.CodeBadParamValue, `direction has to be "backwards" or "forwards", this is %.40q`, text)
+	}
+	return q, nil
+}
+
+// statsLink is a question as links carry it: whole, and with bounds that stay as they are while time goes on.
+func (c *call) statsLink(q meter.Query) url.Values {
+	v := url.Values{
+		"unit": {q.Unit.String()}, "limit": {strconv.Itoa(q.Limit)}, "direction": {"backwards"},
+		"start": {strconv.FormatInt(q.FromMs, 10)}, "end": {strconv.FormatInt(q.ToMs, 10)},
+	}
+	if q.Forwards {
+		v.Set("direction", "forwards")
+	}
+	for _, keep := range []string{"format", "v"} {
+		if text := c.query.Get(keep); text != "" {
+			v.Set(keep, text)
+		}
+	}
+	return v
+}
+
+func (c *call) linkStats(rel string, v url.Values) {
+	c.w.Header().Add("Link", "<./stats?"+v.Encode()+`>; rel="`+rel+`"`)
+}
