@@ -37,6 +37,7 @@ type boot struct {
 	keys       *auth.Keys
 	authority  *authority
 	members    *membership
+	metering   *metering
 	servers    []*http.Server
 
 	refused  bool        // the configuration contradicts the cluster: nothing is done any more; the observer's
@@ -63,6 +64,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	}
 	b.keys, b.authority = auth.NewKeys(static), newAuthority(b, static)
 	b.members = &membership{leading: make(chan struct{}, 1)}
+	b.metering = newMetering(b)
 	c := n.cfg
 	b.cluster, err = cluster.New(cluster.Config{
 		NodeID: self.Node, BootID: self.Boot, ClusterID: cmp.Or(n.disk.ClusterID(), c.Cluster.ID),
@@ -80,6 +82,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.Handle(kindToOwner, b.onToOwner)
 	b.cluster.Handle(kindToGateway, b.onToGateway)
 	b.cluster.Handle(kindToHost, b.onToHost)
+	b.cluster.Handle(kindMeter, b.metering.onReport)
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 
@@ -126,6 +129,8 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.waiting.Go(b.follow)
 	b.waiting.Go(b.authority.follow)
 	b.serve(e)
+	b.waiting.Go(b.metering.run)
+	b.waiting.Go(b.metering.write)
 	return b, nil
 }
 

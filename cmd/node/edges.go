@@ -56,8 +56,10 @@ func (q quiet) Write(p []byte) (int, error) {
 // clientHandler is everything on the client listener: WebSocket on any path that asks for an upgrade, pull, REST.
 func (b *boot) clientHandler() http.Handler {
 	api := rest.New(rest.Config{
-		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, ServerID: b.node.disk.NodeID(), Logger: b.log,
+		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		ServerID: b.node.disk.NodeID(), Logger: b.log,
 	})
+	b.metering.requests = api.Requests
 	p := pull.New(pull.Config{
 		Source:    pullSource{eventLog{b.store}},
 		Authorize: func(r *http.Request) (string, error) { return mayRead(api, r) },
@@ -120,7 +122,7 @@ func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Po
 // adminHandler is everything on the admin listener.
 func (b *boot) adminHandler() http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), admin.NewCollector(b.sources()))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), admin.NewCollector(b.sources()), b.metering)
 	mux := http.NewServeMux()
 	mux.Handle("/", admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,

@@ -85,10 +85,12 @@ func Resume(term uint64, state []Stored, retention Retention, account func(app s
 		if err != nil {
 			return nil, err
 		}
-		if of >= term {
-			continue // written by ourselves before, or by a leader that is already the next
+		if of > term {
+			continue // there is a next leader already
 		}
-		m.old = append(m.old, row.Key)
+		if of < term {
+			m.old = append(m.old, row.Key)
+		}
 		if have, ok := newest[i]; ok && have > of {
 			continue
 		}
