@@ -65,6 +65,12 @@
 // error of OpenDir or Open that names the file. A lost log makes a node unable to start, not a new one under the old
 // id, which could vote twice.
 //
+// # Backups
+//
+// Backup writes a snapshot with a head and a checksum, from any node, while the log goes on. Restore makes of it the data
+// dir of a cluster of one: another node, another cluster id, no members, partitions without owners. Only what identifies
+// events stays: eventIDs knows which cluster each of them came from.
+//
 // # Choices
 //
 // The occupied set is sorted blocks rather than a hash table with an arena: 55 bytes a channel for names of 25, pages

@@ -23,6 +23,10 @@ var (
 	ErrHasState = errors.New("node has raft state already")
 	// ErrCompacted says that events which are needed for the answer are no longer retained.
 	ErrCompacted = errors.New("events are no longer retained")
+	// ErrNoCluster says that the node belongs to no cluster yet.
+	ErrNoCluster = errors.New("this node belongs to no cluster")
+	// ErrNotEmpty says that a directory is in use.
+	ErrNotEmpty = errors.New("the directory is not empty")
 	// ErrAhead says that this node has not yet applied the seq that was asked for.
 	ErrAhead = errors.New("seq is ahead of this node")
 	// ErrNoCursor says that there is no cursor of that name.
