@@ -6,9 +6,11 @@
 //
 //   - command.go: the frames between gateways and owners ([ToOwner], [ToGateway]); codec.go lays them out as bytes.
 //   - [State] is one channel, pure: [State.Step] takes an input and a [Moment] and returns [Effect] values.
+//   - history (history.go) is what a State keeps of its publishes.
 //   - [Barrier] says when a new owner has heard everybody. Pure as well.
 //   - [Host] runs the channels of all partitions of this node: one actor per channel (activation.go), one registry,
 //     barrier and set of sessions per partition (partition.go, session.go).
+//   - copy.go: the frames between hosts; feed.go sends copies, handoff.go keeps, finds and takes them over (replica.go).
 //
 // # The life of an occupancy
 //
@@ -27,8 +29,8 @@
 //
 // A State belongs to its activation and is stepped under activation.mu, which exists only so that a List can read
 // counts without waking channels. A partition's tables are guarded by partition.mu. Locks are taken in the order
-// partition.mu, activation.mu, mailboxes, Host.mu. Under partition.mu the host calls Settings and Lease.Held, which
-// must not block; nothing else outside the room is called with a lock held.
+// partition.mu, activation.mu, mailboxes, Host.mu. Under partition.mu the host calls Settings, Lease.Held and
+// Hosts.ToHost, which must not block nor call back; nothing else outside the room is called with a lock held.
 //
 // Goroutines are those of one actor.System: none while nothing happens. Opening a partition and dropping the vectors of
 // a dead member run there too, as the partition's own actor, so that neither the caller of SetMembers nor a link's read
@@ -43,8 +45,26 @@
 // watched before gets the same numbers as Occupancy if they are news to it. A gateway's first Occupancy of a session
 // may repeat what a former owner or session told it.
 //
-// Nothing is promised about messages to a gateway whose link does not take them: it comes back with a Snapshot.
-// Publishes are not deduplicated here; a channel that only a publish opened is forgotten when its owner changes.
+// A Delivery names the position before it, so that a gateway notices what a link or a queue has lost; History tells it the
+// rest for as long as that is kept. A publish whose id is known is answered as the first one was and is not put on the
+// channel again. A channel that only a publish opened is forgotten when its owner changes; its messages are not.
+//
+// # History and its copies
+//
+// A channel keeps its publishes for Settings.Retention, and 4 MiB of them at most; ids stay known when messages had to go.
+// It keeps its actor for that time but is not open for it. With a follower ([Host.Follow]) every publish goes there first:
+// it is shown, delivered and acknowledged when the follower has it, so that nobody has seen what the next owner would not
+// know. What was published before the copy began is sent along in chunks, a few unconfirmed at a time, and until all of it
+// is there nothing waits. Without a follower, or when the session with it ends, nothing waits either: what is published
+// then dies with its owner.
+//
+// A new owner asks all live members what they have of the tenure before: the former owner if it lives, its followers. It
+// takes over the latest copy, which has to be whole; a search that hears nothing for 2 s is given up. Without it
+// Registered says Lost to gateways that stand before the tenure, and History is not Complete. A copy of an earlier tenure
+// is never taken: there may have been publishes in between.
+//
+// What an owner without history cannot know is whether a channel was silent since a serial older than the retention; to a
+// client that comes back with one it says that it is not complete.
 //
 // # Epochs, leases, members
 //

@@ -177,3 +177,66 @@ func TestNewOwnerSaysWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
+
+// short is the effects of an input in short; "copy" is a Delivery for the follower.
+func (st *stand) short(in Input) string {
+	var list []string
+	for _, e := range st.s.Step(st.now, in, nil) {
+		if e.Copy {
+			list = append(list, "copy")
+		} else {
+			list = append(list, brief(e))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+func (st *stand) wants(in Input, want string) *stand {
+	st.t.Helper()
+	if got := st.short(in); got != want {
+		st.t.Fatalf("got %q, want %q", got, want)
+	}
+	return st
+}
+
+func pubID(g Gateway, id string) Input {
+	return Input{Kind: InPublish, From: g, Publish: &Publish{App: "app", Name: "room", Req: 7, ID: id}}
+}
+
+// Nothing is shown or acknowledged before the follower has it.
+func TestPublishWaitsForItsCopy(t *testing.T) {
+	st := newStand(t, keeping)
+	st.step(reg(gwA, 1, 1, 1, ""), "occupy").step(committed)
+	st.wants(pubID(gwB, "0"), "deliver A, published B") // no follower
+	st.now.Stream = 3
+	st.wants(pubID(gwB, "1"), "deliver A, published B") // one that has nothing of this channel yet
+	// One of another stream says nothing.
+	st.wants(Input{Kind: InCopyAll, Stream: 2}, "").
+		wants(Input{Kind: InCopyAll, Stream: 3}, "copy, copy")
+	st.wants(pubID(gwB, "2"), "copy, deliver A, published B") // it is not waited for yet
+	st.now.Waited = true
+	shown := st.s.shown
+	st.wants(pubID(gwB, "3"), "copy").
+		wants(pubID(gwB, "4"), "copy").
+		wants(pubID(gwC, "3"), "") // said again while it waits
+	if r := st.recall(History{}); len(r.Deliveries) != 3 || r.Serial != shown.serial("x") {
+		t.Errorf("%d publishes are shown, at %s", len(r.Deliveries), r.Serial)
+	}
+	third, fourth := st.s.past.entries[3].stamp, st.s.past.entries[4].stamp
+	st.wants(Input{Kind: InCopied, Stream: 2, Copied: fourth}, "").
+		wants(Input{Kind: InCopied, Stream: 3, Copied: third}, "deliver A, published B, published C")
+	st.now.Leased = false
+	st.wants(Input{Kind: InCopied, Stream: 3, Copied: fourth}, "").wakes(leaseRetry)
+	st.now.Leased = true
+	st.tick("deliver A", "published B")
+
+	// The follower is gone: what waits is shown at once, and in order.
+	st.wants(pubID(gwB, "5"), "copy")
+	st.now.Stream, st.now.Waited = 0, false
+	st.wants(pubID(gwB, "6"), "deliver A, published B, deliver A, published B")
+	st.wants(Input{Kind: InCopied}, "")
+	st.now.Stream, st.now.Waited = 4, true // another one, which is waited for only when it has all
+	st.wants(pubID(gwB, "7"), "deliver A, published B")
+	st.wants(Input{Kind: InCopyAll, Stream: 4}, strings.Repeat("copy, ", 7)+"copy")
+	st.wants(pubID(gwB, "8"), "copy").wants(Input{Kind: InCopied}, "deliver A, published B")
+}
