@@ -39,6 +39,27 @@ type promptLog struct{}
 func (promptLog) Occupied(uint32, func(Held) bool)                        {}
 func (promptLog) Propose(_ uint32, _ uint64, _ Transition, d func(error)) { d(nil) }
 
+// promptHosts is a follower that confirms at once, after what the codec costs at both ends.
+type promptHosts struct {
+	h    *Host
+	self GatewayID
+}
+
+func (p promptHosts) ToHost(_ GatewayID, _ uint64, part uint32, epoch uint64, m ToHost) bool {
+	m, err := DecodeToHost(AppendToHost(nil, m))
+	if err != nil {
+		panic(err)
+	}
+	switch m := m.(type) {
+	case *CopyPart:
+		serial := m.Deliveries[len(m.Deliveries)-1].Serial
+		p.h.FromHost(p.self, part, epoch, &Copied{Stream: m.Stream, App: m.App, Name: m.Name, Serial: serial, Old: m.Old})
+	case *CopyEnd:
+		go p.h.FromHost(p.self, part, epoch, &Copied{Stream: m.Stream}) // the partition's lock is held
+	}
+	return true
+}
+
 func until(done func() bool) {
 	for !done() {
 		runtime.Gosched()
@@ -91,10 +112,11 @@ func BenchmarkPublish(b *testing.B) {
 	for _, n := range []int{1, 64, 10_000} {
 		b.Run(fmt.Sprintf("channels=%d", n), func(b *testing.B) { benchPublish(b, n, 0) })
 		b.Run(fmt.Sprintf("channels=%d/history", n), func(b *testing.B) { benchPublish(b, n, 2*time.Minute) })
+		b.Run(fmt.Sprintf("channels=%d/follower", n), func(b *testing.B) { benchPublish(b, n, 2*time.Minute, boot2) })
 	}
 }
 
-func benchPublish(b *testing.B, n int, retention time.Duration) {
+func benchPublish(b *testing.B, n int, retention time.Duration, followers ...GatewayID) {
 	settings := standSettings
 	settings.Retention = retention
 	h, gateways := benchHost(b, settings)
@@ -103,6 +125,13 @@ func benchPublish(b *testing.B, n int, retention time.Duration) {
 		h.FromGateway(boot1, c.part, 1, holding(c.name, uint64(i), 1))
 	}
 	until(func() bool { return gateways.registered.Load() == int64(n) })
+	for _, f := range followers {
+		h.cfg.Hosts = promptHosts{h, f}
+		for part := range uint32(benchPartitions) {
+			h.Follow(part, f, 1)
+			until(func() bool { f := h.parts[part].tenure.feed.Load(); return f != nil && f.waited.Load() })
+		}
+	}
 	messages := []Message{{Name: "m", Kind: StringData, Data: make([]byte, 128)}}
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -41,6 +41,7 @@ type history struct {
 
 type entry struct {
 	d     *Delivery // without its messages when they were let go
+	key   uint64    // hash of its id
 	stamp Stamp
 	at    time.Duration
 	size  int
@@ -87,15 +88,15 @@ func (h *history) find(id string) (*entry, uint64) {
 // add appends a publish that is not shown yet and lets go what there is no room for. The stamp of the last messages
 // let go is returned, zero when there are none.
 func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
-	e := entry{d: d, stamp: stamp, at: at, size: deliverySize(d)}
+	e := entry{d: d, key: xxhash.Sum64String(d.ID), stamp: stamp, at: at, size: deliverySize(d)}
 	h.entries = append(h.entries, e)
 	h.bytes += e.size
 	if h.index != nil {
-		h.index[xxhash.Sum64String(d.ID)] = h.first + uint64(len(h.entries)-1)
+		h.index[e.key] = h.first + uint64(len(h.entries)-1)
 	} else if len(h.entries) > indexFrom {
 		h.index = make(map[uint64]uint64, 2*indexFrom)
 		for i := range h.entries {
-			h.index[xxhash.Sum64String(h.entries[i].d.ID)] = h.first + uint64(i)
+			h.index[h.entries[i].key] = h.first + uint64(i)
 		}
 	}
 	for h.bytes > historyBytes && h.light < h.shown {
@@ -117,10 +118,8 @@ func (h *history) drop(n int) {
 	for i := range n {
 		e := &h.entries[i]
 		h.bytes -= e.size
-		if h.index != nil {
-			if key := xxhash.Sum64String(e.d.ID); h.index[key] == h.first+uint64(i) {
-				delete(h.index, key)
-			}
+		if h.index != nil && h.index[e.key] == h.first+uint64(i) {
+			delete(h.index, e.key)
 		}
 		*e = entry{}
 	}
