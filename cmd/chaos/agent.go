@@ -184,16 +184,17 @@ func (s *session) take(f frame, now time.Time) {
 }
 
 // forget notes that everything is over. It returns what was held, and whether this is the first time.
-func (s *session) forget(now time.Time) (held []string, first bool) {
+func (s *session) forget(now time.Time) (held map[string]time.Time, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first, s.over = !s.over, true
+	held = map[string]time.Time{}
 	for name, c := range s.channels {
 		if c.seen != nil {
 			s.agent.witness.left(c.seen, now)
 		}
 		if c.attached {
-			held = append(held, name)
+			held[name] = c.seen.Confirmed
 		}
 	}
 	return held, first

@@ -156,7 +156,7 @@ func TestSessionTakes(t *testing.T) {
 	s.take(frame{Action: actAttached, Channel: "b"}, time.UnixMilli(3))
 	s.take(frame{Action: actDetached, Channel: "b"}, time.UnixMilli(4))
 	s.take(frame{Action: actAttached, Channel: "unknown"}, time.UnixMilli(4))
-	if held, first := s.forget(time.UnixMilli(5)); !first || !reflect.DeepEqual(held, []string{"a"}) {
+	if held, first := s.forget(time.UnixMilli(5)); !first || !reflect.DeepEqual(held, map[string]time.Time{"a": time.UnixMilli(2)}) {
 		t.Errorf("held %v, %v", held, first)
 	}
 	s.take(frame{Action: actAttached, Channel: "c"}, time.UnixMilli(6))
@@ -190,6 +190,31 @@ func TestPulse(t *testing.T) {
 	}
 }
 
+func TestLastHolder(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	hold := func(asked, confirmed, left int) checker.Attachment {
+		a := checker.Attachment{Asked: at(asked), Left: at(left)}
+		if confirmed > 0 {
+			a.Confirmed = at(confirmed)
+		}
+		return a
+	}
+	for name, test := range map[string]struct {
+		asks []checker.Attachment
+		want int // 0 is unknown
+	}{
+		"two":                 {[]checker.Attachment{hold(10, 11, 14), hold(12, 13, 13)}, 14},
+		"before the occupied": {[]checker.Attachment{hold(1, 2, 9)}, 0},
+		"never confirmed":     {[]checker.Attachment{hold(10, 11, 14), hold(12, 0, 16)}, 0},
+		"after the vacated":   {[]checker.Attachment{hold(10, 11, 14), hold(19, 21, 22)}, 14},
+	} {
+		left, ok := lastHolder(test.asks, at(10), at(20))
+		if ok != (test.want > 0) || ok && !left.Equal(at(test.want)) {
+			t.Errorf("%s: %v, %v", name, left, ok)
+		}
+	}
+}
+
 // A campaign's report tells every violation, and its picture is well formed.
 func TestReportAndPicture(t *testing.T) {
 	s := site(5)
@@ -204,7 +229,7 @@ func TestReportAndPicture(t *testing.T) {
 	c := &campaign{
 		plan: plan{nodes: 5, channels: 240, seed: 9}, ps: s.ps, striker: s, pulse: &pulse{}, recv: &receiver{requests: map[mood]int{takes: 3}},
 		began: time.Unix(100, 0), calm: time.Unix(135, 0), ended: time.Unix(140, 0), sdkWhy: "it was not asked for",
-		witness:  &witness{sent: []farewell{{time.Unix(123, 0), "c", []string{"c:1"}, true}}, heldLog: []sample{{time.Unix(101, 0), 1}}},
+		witness:  &witness{sent: []farewell{{time.Unix(123, 0), "c", map[string]time.Time{"c:1": time.Unix(101, 0)}, true}}, heldLog: []sample{{time.Unix(101, 0), 1}}},
 		log:      []checker.Event{e(1, "occupied", 0, 101_000), e(2, "vacated", 1, 128_000)},
 		receipts: []event{{e(1, "occupied", 0, 101_000), time.Unix(102, 0)}, {e(1, "occupied", 0, 101_000), time.Unix(103, 0)}, {e(2, "vacated", 1, 128_000), time.Unix(129, 0)}},
 		found:    []checker.Violation{{Promise: "G3", App: "demo", Channel: "<c:1>", What: "planted"}},

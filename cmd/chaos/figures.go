@@ -46,14 +46,14 @@ type figures struct {
 
 func (c *campaign) figures() figures {
 	f := figures{requests: c.recv.requests, busiest: c.pulse.worst(c.began, c.ended), events: len(c.log)}
-	lastLeft := map[string][]checker.Attachment{}
+	asks := map[string][]checker.Attachment{}
 	for _, a := range c.history.Attachments {
 		f.all++
 		if !a.Confirmed.IsZero() {
 			f.confirmed++
 			f.confirm = append(f.confirm, a.Confirmed.Sub(a.Asked))
-			lastLeft[a.Channel] = append(lastLeft[a.Channel], a)
 		}
+		asks[a.Channel] = append(asks[a.Channel], a)
 	}
 	seen := map[string]bool{}
 	for _, e := range c.receipts {
@@ -69,22 +69,29 @@ func (c *campaign) figures() figures {
 			f.vacated = append(f.vacated, way)
 		}
 	}
+	began := map[uint64]time.Time{}
 	for _, e := range c.log {
-		if e.Type != "vacated" {
+		at := time.UnixMilli(e.TimeMs)
+		if e.Type == "occupied" {
+			began[e.Seq] = at
 			continue
 		}
-		at := time.UnixMilli(e.TimeMs)
-		var last time.Time
-		for _, a := range lastLeft[e.Channel] {
-			if a.Confirmed.Before(at) && a.Left.After(last) && a.Left.Before(at) {
-				last = a.Left
-			}
-		}
-		if !last.IsZero() {
+		if last, ok := lastHolder(asks[e.Channel], began[e.Ends], at); ok {
 			f.late = append(f.late, max(0, at.Sub(last)-c.history.Delay))
 		}
 	}
 	return f
+}
+
+// lastHolder is when the last client let go that held a channel between its occupied and its vacated. It is not known where
+// the last one that may have counted was never confirmed.
+func lastHolder(asks []checker.Attachment, occupied, vacated time.Time) (left time.Time, ok bool) {
+	for _, a := range asks {
+		if a.Asked.Before(vacated) && a.Left.After(left) && a.Left.After(occupied) && a.Left.Before(vacated) {
+			left, ok = a.Left, !a.Confirmed.IsZero()
+		}
+	}
+	return left, ok
 }
 
 // exile is how the clients of a node that was cut off fared (G9).
@@ -122,7 +129,7 @@ func (c *campaign) exiles() []exile {
 			}
 			for _, ev := range c.log {
 				at := time.UnixMilli(ev.TimeMs)
-				if at.Before(b.from) || !slices.Contains(s.channels, ev.Channel) {
+				if at.Before(b.from) || !s.held(ev.Channel, b.from) {
 					continue
 				}
 				if d := at.Sub(b.from); e.event == 0 || d < e.event {

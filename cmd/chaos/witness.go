@@ -22,8 +22,14 @@ type witness struct {
 type farewell struct {
 	at       time.Time
 	node     string
-	channels []string // it held
-	told     bool     // by DISCONNECTED, not only by a socket that closed
+	channels map[string]time.Time // it held, since when
+	told     bool                 // by DISCONNECTED, not only by a socket that closed
+}
+
+// held says whether it held a channel at an instant, and until its end.
+func (f farewell) held(channel string, at time.Time) bool {
+	since, ok := f.channels[channel]
+	return ok && since.Before(at)
 }
 
 // sample is a number at an instant.
