@@ -85,6 +85,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.Handle(kindMeter, b.metering.onReport)
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
+	b.cluster.HandleRequest(kindFigures, b.onFigures)
 
 	b.store, err = raftstore.Open(raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,

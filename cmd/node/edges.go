@@ -16,6 +16,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/dashboard"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/pull"
 	"innkeeper/transport/rest"
@@ -119,17 +120,24 @@ func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Po
 	return channels, &pull.Position{Hash: next.Hash, Name: next.Name}, nil
 }
 
+// dashboardAt is where the dashboard is, on the admin listener.
+const dashboardAt = "/dashboard/"
+
 // adminHandler is everything on the admin listener.
 func (b *boot) adminHandler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), admin.NewCollector(b.sources()), b.metering)
 	mux := http.NewServeMux()
-	mux.Handle("/", admin.New(admin.Config{
+	live := admin.NewLive(b.liveConfig())
+	mux.Handle("/live", live)
+	mux.Handle("/channel", live)
+	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
+	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,
 		Cluster: func() any { return b.cluster.Status() },
 		Rules:   func() any { return b.rules() },
 		Replay:  b.replay, List: b.gateway.List, Gatherer: reg, Logger: b.log,
-	}))
+	})))
 	// The admin listener is for operators only; a profile is how they and we find out where time and memory go.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
