@@ -206,7 +206,8 @@ func TestLastHolder(t *testing.T) {
 		"two":                 {[]checker.Attachment{hold(10, 11, 14), hold(12, 13, 13)}, 14},
 		"before the occupied": {[]checker.Attachment{hold(1, 2, 9)}, 0},
 		"never confirmed":     {[]checker.Attachment{hold(10, 11, 14), hold(12, 0, 16)}, 0},
-		"after the vacated":   {[]checker.Attachment{hold(10, 11, 14), hold(19, 21, 22)}, 14},
+		"learned it later":    {[]checker.Attachment{hold(10, 11, 14), hold(12, 13, 22)}, 0},
+		"came back later":     {[]checker.Attachment{hold(10, 11, 14), hold(21, 22, 23)}, 14},
 	} {
 		left, ok := lastHolder(test.asks, at(10), at(20))
 		if ok != (test.want > 0) || ok && !left.Equal(at(test.want)) {

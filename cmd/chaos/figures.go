@@ -84,10 +84,14 @@ func (c *campaign) figures() figures {
 }
 
 // lastHolder is when the last client let go that held a channel between its occupied and its vacated. It is not known where
-// the last one that may have counted was never confirmed.
+// the last one that may have counted was never confirmed, or learned only later that it held nothing any more.
 func lastHolder(asks []checker.Attachment, occupied, vacated time.Time) (left time.Time, ok bool) {
 	for _, a := range asks {
-		if a.Asked.Before(vacated) && a.Left.After(left) && a.Left.After(occupied) && a.Left.Before(vacated) {
+		switch {
+		case !a.Asked.Before(vacated):
+		case !a.Left.Before(vacated) || a.Left.IsZero():
+			return left, false
+		case a.Left.After(left) && a.Left.After(occupied):
 			left, ok = a.Left, !a.Confirmed.IsZero()
 		}
 	}
