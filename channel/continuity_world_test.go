@@ -481,3 +481,78 @@ func TestSeasOfPublishes(t *testing.T) {
 		})
 	}
 }
+
+// Large histories travel in parts, and no more of them at once than a link can take.
+func TestLargeHistoriesAreHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &sea{T: t, rnd: rand.New(rand.NewPCG(1, 1)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+		w.log = newFakeLog(t, time.Millisecond)
+		a, b := w.launch(), w.launch()
+		w.commit(a, true)
+		w.settled()
+		data := make([]byte, 60<<10)
+		const rooms, each = 20, 40 // 48 MB
+		req := uint64(1 << 20)
+		for room := range rooms {
+			for i := range each {
+				req++
+				a.host.FromGateway(a.id, 0, w.epoch, &Publish{
+					App: "app", Name: fmt.Sprint("big", room), Req: req, ID: fmt.Sprint(room, ":", i), Messages: []Message{{Kind: BinaryData, Data: data}},
+				})
+			}
+			time.Sleep(time.Second)
+		}
+		total := func(s *ship) (n int) {
+			p := &s.host.parts[0]
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.tenure == nil {
+				for _, c := range p.replica.channels {
+					n += len(c.visible())
+				}
+				return n
+			}
+			p.channels.all(func(a *activation) bool {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				n += len(a.state.past.visible())
+				return true
+			})
+			return n
+		}
+		check := func(what string, s *ship) {
+			t.Helper()
+			w.settled()
+			if n := total(s); n != rooms*each {
+				t.Errorf("%s: %d publishes, want %d", what, n, rooms*each)
+			}
+			if h := s.host; h.feeding != 0 {
+				t.Errorf("%s: %d feeds are under way", what, h.feeding)
+			}
+		}
+		check("the owner", a)
+		check("the follower", b)
+		c := w.launch() // has nothing
+		w.mu.Lock()
+		w.ships = []*ship{a, c}
+		w.mu.Unlock()
+		w.commit(a, false)
+		check("another follower", c)
+		w.mu.Lock()
+		w.ships = []*ship{a, b, c}
+		w.mu.Unlock()
+		w.commit(b, true) // a move: b's own copy is not the latest
+		check("the owner after a move", b)
+		for _, s := range w.ships {
+			if h := s.host; h.feeding != 0 {
+				t.Errorf("%v: %d feeds are under way", s.id, h.feeding)
+			}
+			s.host.Close()
+		}
+		w.log.inner.Wait()
+		for _, l := range w.links {
+			close(l.wake)
+		}
+		w.sailing.Wait()
+	})
+}

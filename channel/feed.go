@@ -33,11 +33,12 @@ type feed struct {
 
 	// Guarded by partition.mu.
 	items       []feedItem
-	busy        bool // an activation is sending its part
-	parts       int  // CopyParts of what is old that were sent
-	unconfirmed int  // and are not confirmed
-	slot        bool // one of feedsMax is taken
-	ended       bool // CopyEnd was sent
+	busy        bool          // an activation is sending its part
+	parts       int           // CopyParts of what is old that were sent
+	unconfirmed int           // and are not confirmed
+	slot        bool          // one of feedsMax is taken
+	ended       bool          // CopyEnd was sent
+	giveUpAt    time.Duration // of a gift: nobody seems to take it
 }
 
 // feedItem is a channel with a past: an open one, or one that was left behind.

@@ -147,12 +147,13 @@ func (p *partition) confirmed(from GatewayID, epoch uint64, m *Copied) {
 	switch {
 	case m.App == "" && m.Name == "" && m.Serial == "":
 		if f == p.gift {
-			p.gift = nil
+			p.endGift()
 		} else {
 			f.waited.Store(true)
 		}
 	case m.Old:
 		f.unconfirmed--
+		f.giveUpAt = p.host.elapsed() + fetchTimeout
 		p.nudge()
 	default:
 		pos := Position{Hash: ring.Hash(m.App, m.Name), App: m.App, Name: m.Name}
@@ -229,6 +230,7 @@ func (p *partition) give(w wanted) {
 	if !p.sendHost(f, &CopyBegin{Stream: f.stream, Since: r.since.position(), Floor: maxStamp(r.floor, p.host.now()).position()}) {
 		return
 	}
+	f.giveUpAt = p.host.elapsed() + fetchTimeout
 	p.gift = f
 }
 
@@ -347,14 +349,20 @@ func (p *partition) bequeath() {
 func (p *partition) care() (wake time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.host.elapsed()
+	if p.gift != nil && now >= p.gift.giveUpAt {
+		p.endGift()
+	}
 	if p.tenure != nil {
 		p.feedOn(p.tenure.feed.Load())
 	} else {
 		p.feedOn(p.gift)
 	}
-	now := p.host.elapsed()
+	if p.gift != nil {
+		wake = p.gift.giveUpAt
+	}
 	if f := p.fetch; f != nil {
-		wake = max(min(f.deadline, f.againAt), now+time.Millisecond)
+		wake = max(min(f.deadline, f.againAt), now+time.Millisecond) // there is no gift in a tenure
 	}
 	if p.replica != nil && now >= p.sweepAt {
 		p.sweepAt = now + sweepEvery

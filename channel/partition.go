@@ -132,6 +132,7 @@ func (p *partition) acquire(epoch uint64) {
 		return
 	}
 	left := p.end()
+	p.endGift()
 	p.known, p.at, p.since = epoch, rebuilding, time.Now()
 	p.tenure = &tenure{partition: p, epoch: epoch, since: p.host.now()}
 	p.applyRoster()
