@@ -71,6 +71,32 @@ func (s *shard) recall(ch *localChannel, q channel.History, then func(*channel.H
 	s.request(ch.part, &request{part: ch.part.id, id: q.Req, message: &q, then: then})
 }
 
+// recallOnce does the same, and once for all who ask for what is behind the same serial meanwhile: when a node is gone its
+// clients come back together, and most of them stood at the same place.
+func (s *shard) recallOnce(ch *localChannel, q channel.History, then func(*channel.HistoryResult)) {
+	if q.After == "" {
+		s.recall(ch, q, then)
+		return
+	}
+	others, asked := ch.playing[q.After]
+	if ch.playing == nil {
+		ch.playing = make(map[string][]func(*channel.HistoryResult))
+	}
+	ch.playing[q.After] = append(others, then)
+	if asked {
+		return
+	}
+	s.recall(ch, q, func(r *channel.HistoryResult) {
+		waiting := ch.playing[q.After]
+		if delete(ch.playing, q.After); len(ch.playing) == 0 {
+			ch.playing = nil
+		}
+		for _, then := range waiting {
+			then(r)
+		}
+	})
+}
+
 // mended brings the listeners what they missed, or tells them that it cannot be had.
 func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
 	ch.mending = false
@@ -212,7 +238,7 @@ type playback struct {
 }
 
 func (p *playback) ask(q channel.History, then func(*channel.HistoryResult)) {
-	p.recall(p.a.ch, q, func(r *channel.HistoryResult) {
+	p.recallOnce(p.a.ch, q, func(r *channel.HistoryResult) {
 		if p.a.ch == nil || !p.a.replaying || p.a.turn != p.turn {
 			return // detached, or asked anew
 		}

@@ -138,3 +138,50 @@ func TestGapIsFilledFromTheOwner(t *testing.T) {
 		})
 	}
 }
+
+// Clients that come back together ask once, and an owner that is busy is asked again.
+func TestManyComeBackAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		serials := w.speak("room", "a", "b", "c")
+		w.warm("room")
+		var clients []*client
+		for range 20 {
+			c := w.connect(format)
+			defer c.close()
+			clients = append(clients, c)
+		}
+		w.owner.set(func(o *owner) { o.manual, o.heard = true, nil })
+		for _, c := range clients {
+			c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", ChannelSerial: serials[0]}))
+		}
+		synctest.Wait()
+		var last *channel.Register
+		part := w.g.partition("demo", "room")
+		w.owner.set(func(o *owner) {
+			for _, h := range o.heard {
+				if r, ok := h.m.(*channel.Register); ok {
+					last = r
+				}
+			}
+			w.g.FromOwner("n1", part, 1, &channel.Registered{App: "demo", Name: "room", Version: last.Version, Serial: serials[2], Counts: last.Counts})
+		})
+		q, _ := await1(t, w.owner, anyOf[*channel.History])
+		w.g.FromOwner("n1", part, 1, &channel.HistoryResult{Req: q.Req, Refusal: channel.Busy})
+		again, _ := await1(t, w.owner, anyOf[*channel.History])
+		w.owner.set(func(o *owner) { w.g.FromOwner("n1", part, 1, o.recall(again)) })
+		for _, c := range clients {
+			if pm := c.expect(protocol.ActionAttached); !pm.Flags.Has(protocol.FlagResumed) {
+				t.Errorf("%+v", pm)
+			}
+			c.hears("b", "c")
+			c.quiet()
+		}
+		w.owner.set(func(o *owner) {
+			for _, h := range o.heard {
+				if _, ok := h.m.(*channel.History); ok {
+					t.Error("asked more than once")
+				}
+			}
+		})
+	})
+}

@@ -17,9 +17,10 @@ type localChannel struct {
 	attachments []*attachment
 	counts      channel.Counts
 	watchers    int32
-	serial      string // everything up to here has reached the listeners
-	listeners   int    // attachments that messages flow to
-	mending     bool   // the owner was asked for what the listeners missed
+	serial      string                                    // everything up to here has reached the listeners
+	listeners   int                                       // attachments that messages flow to
+	mending     bool                                      // the owner was asked for what the listeners missed
+	playing     map[string][]func(*channel.HistoryResult) // by serial: attachments that wait for what is behind it
 
 	touched bool          // has to be registered at the end of the batch
 	known   bool          // the owner of this session has heard of it

@@ -157,6 +157,10 @@ func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m cha
 		p.probing, p.probeAt = true, now.Add(tick)
 		return
 	}
+	if refusal == channel.Busy && r.then != nil {
+		r.sent = false // many come back at once: asked again with the next tick, until its deadline
+		return
+	}
 	s.drop(p, r)
 	if refusal == channel.Accepted {
 		s.complete(r, m, nil)
