@@ -66,6 +66,8 @@ func (c *Config) complete() error {
 		return errors.New("config: no disk")
 	case c.Listener == nil || c.Dial == nil || c.Advertise == "":
 		return errors.New("config: listener, dial and advertised address are needed")
+	case len(c.NodeID) > 127:
+		return fmt.Errorf("config: node id %q is too long", c.NodeID)
 	case c.Retention < 0:
 		return fmt.Errorf("config: retention of %d events", c.Retention)
 	case c.RetentionMax < 0 || c.RetentionMaxBytes < 0 || c.RetentionAge < 0:

@@ -79,6 +79,19 @@ func (s *Store) Servers() []ServerInfo {
 	return infos
 }
 
+// nodeAt is the node whose server has an address, "" if none has.
+func (s *Store) nodeAt(addr string) string {
+	if !s.started.Load() {
+		return ""
+	}
+	for _, server := range s.Servers() {
+		if server.Addr == addr {
+			return server.ID
+		}
+	}
+	return ""
+}
+
 func (s *Store) votersElsewhere() bool {
 	for _, server := range s.Servers() {
 		if server.Voter && server.ID != s.config.NodeID {

@@ -85,7 +85,7 @@ func Open(config Config) (*Store, error) {
 		stopping: s.cut.Load,
 	}
 	s.fsm = newFSM(s.fail, s.onApplied)
-	s.stream = newStream(config.Listener, config.Dial, config.Advertise)
+	s.stream = newStream(&config, s.nodeAt)
 	if err := s.start(); err != nil {
 		s.stream.Close()
 		s.cancel()
