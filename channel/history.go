@@ -47,6 +47,16 @@ type entry struct {
 	size  int
 }
 
+// same says whether a publish with the entry's id is the entry's. An id that is made of the publisher's connection id is
+// that connection's alone: others cannot take it away by using it first.
+func (e *entry) same(p *Publish) bool {
+	return e.d.ConnID == p.ConnID || !ownID(e.d.ConnID, e.d.ID) && !ownID(p.ConnID, p.ID)
+}
+
+func ownID(conn, id string) bool {
+	return conn != "" && len(id) > len(conn) && id[len(conn)] == ':' && id[:len(conn)] == conn
+}
+
 // wait is a publisher that is answered when a publish can be seen.
 type wait struct {
 	number uint64
@@ -103,7 +113,7 @@ func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
 		e := &h.entries[h.light]
 		h.bytes -= e.size
 		lost, e.size = e.stamp, 0
-		e.d = &Delivery{Serial: strings.Clone(e.d.Serial), ID: strings.Clone(e.d.ID)}
+		e.d = &Delivery{Serial: strings.Clone(e.d.Serial), ID: strings.Clone(e.d.ID), ConnID: strings.Clone(e.d.ConnID)}
 		h.light++
 	}
 	if over := len(h.entries) - historyIDs; over > 0 && over <= h.shown {

@@ -240,3 +240,22 @@ func TestPublishWaitsForItsCopy(t *testing.T) {
 	st.wants(Input{Kind: InCopyAll, Stream: 4}, strings.Repeat("copy, ", 7)+"copy")
 	st.wants(pubID(gwB, "8"), "copy").wants(Input{Kind: InCopied}, "deliver A, published B")
 }
+
+func TestIDsOfAConnectionAreItsOwn(t *testing.T) {
+	st := newStand(t, keeping)
+	said := func(conn, id string) string {
+		p := &Publish{App: "app", Name: "room", ConnID: conn, ID: id}
+		effects := st.s.Step(st.now, Input{Kind: InPublish, From: gwA, Publish: p}, nil)
+		return effects[len(effects)-1].Message.(*Published).Serial
+	}
+	stolen, own := said("thief", "victim:1"), said("victim", "victim:1")
+	if stolen == own {
+		t.Error("a publish was lost to somebody who used its id before")
+	}
+	if again := said("victim", "victim:1"); again != own {
+		t.Errorf("said again it is %s, was %s", again, own)
+	}
+	if said("a", "order") != said("b", "order") || said("", "order") != said("a", "order") {
+		t.Error("an id that a client chose is not known from another connection")
+	}
+}

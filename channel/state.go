@@ -356,7 +356,7 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 	}
 	s.expireHistory(now)
 	if s.past != nil {
-		if e, number := s.past.find(p.ID); e != nil {
+		if e, number := s.past.find(p.ID); e != nil && e.same(p) {
 			if number >= s.past.first+uint64(s.past.shown) {
 				s.past.waits = append(s.past.waits, wait{number, from, p.Req})
 				return effects
