@@ -30,11 +30,12 @@ type metering struct {
 
 	requests func() map[string]rest.Requests // of the REST API; set before the goroutines start
 
-	mu    sync.Mutex
-	n     uint64 // of the last report
-	board *meter.Board
-	meter *meter.Meter // nil unless this node leads
-	term  uint64       // of it
+	mu      sync.Mutex
+	n       uint64 // of the last report
+	board   *meter.Board
+	meter   *meter.Meter // nil unless this node leads
+	term    uint64       // of it
+	sinceMs int64        // when it began
 }
 
 func newMetering(b *boot) *metering {
@@ -87,6 +88,9 @@ func (m *metering) run() {
 // counted in both places.
 const hearing = 200 * time.Millisecond
 
+// hearingMax is how long a new leader waits at most for partitions that it has not heard of.
+const hearingMax = 10 * time.Second
+
 // untilSecond is the time to the next full second: all nodes report then.
 func untilSecond(now time.Time) time.Duration {
 	return now.Truncate(time.Second).Add(time.Second).Sub(now)
@@ -125,7 +129,9 @@ func (m *metering) sample(nowMs int64) {
 		}
 		return
 	}
-	if m.meter != nil && m.term == m.b.store.Term() {
+	// A new leader that started just now waits until it has heard of every partition, but not forever.
+	ready := m.board.Complete(len(m.b.store.View().Table.Slots)) || nowMs-m.sinceMs > hearingMax.Milliseconds()
+	if m.meter != nil && m.term == m.b.store.Term() && ready {
 		m.meter.Sample(nowMs, m.board)
 	}
 	nudge(m.due)
@@ -244,7 +250,7 @@ func (m *metering) takeOver(ctx context.Context, term uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.b.store.IsLeader() && m.b.store.Term() == term {
-		m.meter, m.term = next, term
+		m.meter, m.term, m.sinceMs = next, term, time.Now().UnixMilli()
 	}
 	return nil
 }

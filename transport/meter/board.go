@@ -57,6 +57,10 @@ func (b *Board) Live(ids []string, nowMs int64) {
 	}
 }
 
+// Complete says whether each of so many partitions was heard of. Before, as after the start of a node, what the board has
+// is too little.
+func (b *Board) Complete(partitions int) bool { return len(b.parts) >= partitions }
+
 // Now is what is open at this moment.
 type Now struct{ Channels, Connections int64 }
 

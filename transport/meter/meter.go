@@ -21,7 +21,7 @@ const (
 const (
 	// chunks is in how many rows of TableState all series are kept; a row is what is replaced at once.
 	chunks = 16
-	// writeEvery is the longest that what was measured waits for its commit, in ms. A new peak does not wait.
+	// writeEvery is the longest that what was measured waits for its commit, in ms. A new peak or low does not wait.
 	writeEvery = 5_000
 )
 
@@ -67,7 +67,7 @@ type Meter struct {
 type chunk struct {
 	series  map[string]*series
 	changed bool   // since it was written
-	urgent  bool   // a new peak is in it
+	urgent  bool   // a new peak or low is in it
 	foreign bool   // it is a former leader's and was not written since
 	wroteMs int64  // when it was
 	tick    uint64 // counts changes
@@ -196,9 +196,9 @@ func (m *Meter) sample(nowMs int64, name string, v Now) {
 		}
 	}
 	was := s.last
-	higher := s.sample(nowMs, v)
-	if higher || len(done) > 0 || v != was || v != (Now{}) {
-		c.changed, c.urgent = true, c.urgent || higher
+	extreme := s.sample(nowMs, v)
+	if extreme || len(done) > 0 || v != was || v != (Now{}) {
+		c.changed, c.urgent = true, c.urgent || extreme
 		c.tick++
 	}
 }
@@ -235,7 +235,7 @@ type Batch struct {
 	nowMs   int64
 }
 
-// Due is what is to be written now: what is over, and states that have waited long enough or hold a new peak. all writes
+// Due is what is to be written now: what is over, and states that have waited long enough or hold a new peak or low. all writes
 // what has changed at once.
 func (m *Meter) Due(nowMs int64, all bool) *Batch {
 	b := &Batch{Puts: slices.Clone(m.pending), rows: len(m.pending), ticks: map[int]uint64{}, nowMs: nowMs}
@@ -269,7 +269,7 @@ func (m *Meter) Wrote(b *Batch) {
 		c := &m.chunks[i]
 		c.wroteMs = b.nowMs
 		c.foreign = false
-		if c.tick == tick { // else there may be a new peak in what was sampled meanwhile
+		if c.tick == tick { // else there may be more in what was sampled meanwhile
 			c.changed, c.urgent = false, false
 		}
 	}

@@ -56,6 +56,9 @@ func (g *Gauge) merge(o *Gauge, first bool) {
 	g.Min, g.Peak, g.Area = min(g.Min, o.Min), max(g.Peak, o.Peak), g.Area+o.Area
 }
 
+// beyond says whether a number is more or less than all before.
+func (g *Gauge) beyond(v int64) bool { return v < g.Min || v > g.Peak }
+
 const rowVersion = 1
 
 // append writes samples, ms, then min, peak and area of each gauge, then the counters.

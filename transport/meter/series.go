@@ -72,17 +72,17 @@ func (s *series) pass(nowMs int64, done []closed) []closed {
 	return done
 }
 
-// sample adds what is seen now. higher says that it is the most of its minute.
-func (s *series) sample(nowMs int64, v Now) (higher bool) {
+// sample adds what is seen now. extreme says that it is the most or the least of its minute so far.
+func (s *series) sample(nowMs int64, v Now) (extreme bool) {
 	r := &s.now[Minute]
-	higher = r.Samples == 0 && v != Now{} || v.Channels > r.Channels.Peak || v.Connections > r.Connections.Peak
+	extreme = r.Samples == 0 || r.Channels.beyond(v.Channels) || r.Connections.beyond(v.Connections)
 	ms := nowMs - s.atMs
 	if ms > gapMax {
 		ms = 0
 	}
 	r.sample(v, ms)
 	s.atMs, s.last = nowMs, v
-	return higher
+	return extreme
 }
 
 // count adds what a boot counted since it was looked at last.
