@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/meter"
 )
 
 // kindFigures is a request on a link: what do you count?
@@ -59,7 +62,7 @@ func (b *boot) onFigures(context.Context, cluster.Peer, []byte) ([]byte, error) 
 
 // liveConfig is what the live part of the admin API reads from.
 func (b *boot) liveConfig() admin.LiveConfig {
-	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Ended: b.stopping.Load, Logger: b.log}
+	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Meter: b.meterRows, Ended: b.stopping.Load, Logger: b.log}
 }
 
 // summary asks all nodes at the same time and puts together what those say that answer.
@@ -171,6 +174,31 @@ func (b *boot) liveEvents(after uint64, limit int) (first, last uint64, events [
 		events[i] = admin.LiveEvent{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Type: kind, TimeMs: e.TimeMs, Ends: e.Ends}
 	}
 	return first, last, events
+}
+
+// meterRows implements admin.LiveConfig.Meter.
+func (b *boot) meterRows(app, unit string, limit int) ([]admin.MeterRow, error) {
+	q := meter.Query{Series: meter.AppSeries(app), ToMs: math.MaxInt64 - 1, Limit: limit}
+	if app == "" {
+		q.Series = meter.AccountSeries(accountOfAll)
+	}
+	var err error
+	if q.Unit, err = meter.ParseUnit(unit); err != nil {
+		return nil, err
+	}
+	entries, _, err := b.metering.archive.Find(q)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(entries) // newest first, as they are asked for
+	rows := make([]admin.MeterRow, len(entries))
+	for i, e := range entries {
+		gauge := func(g *meter.Gauge) admin.MeterGauge {
+			return admin.MeterGauge{Min: g.Min, Mean: e.Row.Mean(g), Peak: g.Peak}
+		}
+		rows[i] = admin.MeterRow{StartMs: e.StartMs, AsOfMs: e.AsOfMs, Channels: gauge(&e.Row.Channels), Connections: gauge(&e.Row.Connections)}
+	}
+	return rows, nil
 }
 
 // query implements admin.LiveConfig.Query.

@@ -131,6 +131,7 @@ func (b *boot) adminHandler() http.Handler {
 	live := admin.NewLive(b.liveConfig())
 	mux.Handle("/live", live)
 	mux.Handle("/channel", live)
+	mux.Handle("/meter", live)
 	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
 	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,

@@ -207,6 +207,22 @@ test('a hostile name is text: in the list, among the events, in the drill-down',
   await search('');
 });
 
+test('the history has the right peak, and says it of one app and of none', async () => {
+  await poll('the peak', 8000, async () => /peak 13\d/.test(await page.locator('#history-chart .readout').textContent()));
+  const { intervals } = await get('/meter?unit=hour');
+  const peak = Math.max(...intervals.map((r) => r.channels.peak));
+  assert.equal(peak, 132); // many:0 to many:129, other:1, the hostile one
+  await page.locator('#history select').selectOption('hour');
+  await page.locator('#history-chart .readout').getByText('highest peak 132').waitFor();
+  await page.locator('#history summary').click();
+  await page.locator('#history-rows td').nth(2).getByText('132').waitFor();
+  await shot('history');
+  await page.locator('#history').getByLabel('App').fill('nobody');
+  await page.locator('#history-chart .readout').getByText('nothing was open').waitFor();
+  await page.locator('#history').getByLabel('App').fill('demo');
+  await page.locator('#history-chart .readout').getByText('highest peak 132').waitFor();
+});
+
 test('a failing sink shows its lag, its failures and its last error', async () => {
   answer = 503;
   await realtime(1).channels.get('late').attach();

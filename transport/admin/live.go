@@ -34,6 +34,9 @@ type LiveConfig struct {
 	Events func(after uint64, limit int) (first, last uint64, events []LiveEvent)
 	// Query asks the owner of a channel. open is false for a channel that is not open; asking does not open it.
 	Query func(ctx context.Context, app, name string) (open bool, counts channel.Counts, err error)
+	// Meter returns the newest intervals of a unit (minute, hour, day, month), oldest first, up to limit of them, of one app
+	// or of all together ("").
+	Meter func(app, unit string, limit int) ([]MeterRow, error)
 	// Ended says that the node is on its way out: streams end.
 	Ended  func() bool
 	Logger *slog.Logger // nil discards
@@ -113,7 +116,7 @@ type live struct {
 }
 
 // NewLive returns the handler of what pages that people look at need: GET /live, a stream of server-sent events, and GET
-// /channel, one channel. On the stream comes once a second an event "summary" with a Summary, and after it an event
+// /channel, one channel, and GET /meter, what was open in the past. On the stream comes once a second an event "summary" with a Summary, and after it an event
 // "events" with {"events": […], "skipped": N} when there are new ones; the first of these tells the newest of the past,
 // or what came after parameter after, a seq.
 // Events that came faster than a person reads are skipped, and counted.
@@ -125,6 +128,7 @@ func NewLive(c LiveConfig) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/live", only(h.stream, http.MethodGet))
 	mux.HandleFunc("/channel", only(h.channel, http.MethodGet, http.MethodHead))
+	mux.HandleFunc("/meter", only(h.meter, http.MethodGet, http.MethodHead))
 	return mux
 }
 

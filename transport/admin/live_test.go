@@ -187,6 +187,39 @@ func TestLiveBoundsItsReaders(t *testing.T) {
 	})
 }
 
+func TestMeter(t *testing.T) {
+	h := NewLive(LiveConfig{Meter: func(app, unit string, limit int) ([]MeterRow, error) {
+		switch {
+		case app == "broken":
+			return nil, errors.New("broken")
+		case app == "none":
+			return nil, nil
+		}
+		return []MeterRow{{StartMs: int64(limit), Channels: MeterGauge{Min: 1, Mean: 1.5, Peak: 501}}}, nil
+	}})
+	get := func(query string, status int) string {
+		t.Helper()
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/meter?"+query, nil))
+		if w.Code != status {
+			t.Errorf("%s is answered %d, want %d", query, w.Code, status)
+		}
+		return strings.Join(strings.Fields(w.Body.String()), "")
+	}
+	for unit, limit := range meterRows {
+		want := fmt.Sprintf(`"intervals":[{"start_ms":%d,"channels":{"min":1,"mean":1.5,"peak":501},"connections":{"min":0,"mean":0,"peak":0}}],"limit":%d,"unit":%q`, limit, limit, unit)
+		if got := get("unit="+unit+"&app=x", http.StatusOK); !strings.Contains(got, want) {
+			t.Errorf("the meter says %s, want %s", got, want)
+		}
+	}
+	if got := get("unit=day&app=none", http.StatusOK); !strings.Contains(got, `"intervals":[]`) {
+		t.Errorf("nothing is told as %s", got)
+	}
+	get("unit=week", http.StatusBadRequest)
+	get("", http.StatusBadRequest)
+	get("unit=day&app=broken", http.StatusInternalServerError)
+}
+
 func TestOneChannel(t *testing.T) {
 	log := &tape{first: 1}
 	const name = "../a//b?c#d"

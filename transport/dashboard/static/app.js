@@ -5,6 +5,7 @@ import { channels, drill } from './channels.js';
 import { letter, showCluster } from './cluster.js';
 import { events } from './events.js';
 import { clock, count, rate, span as duration } from './format.js';
+import { showHistory } from './history.js';
 import { follow } from './live.js';
 import { showRules } from './rules.js';
 import { memory, span } from './series.js';
@@ -14,6 +15,7 @@ const past = memory();
 const told = events();
 channels();
 drill();
+showHistory();
 
 const charts = [
   [chart({ title: 'Channels', unit: 'open', series: ['open'], span, whole: true }), ['channels_open']],

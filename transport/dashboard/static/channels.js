@@ -9,7 +9,7 @@ const pause = 2000; // ms between two readings of a page, at least; ten times wh
 const columns = ['connections', 'publishers', 'subscribers', 'presenceConnections', 'presenceMembers', 'presenceSubscribers', 'objectPublishers', 'objectSubscribers'];
 
 // read fetches JSON; errors say what the server says.
-async function read(url, signal) {
+export async function read(url, signal) {
   const r = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(patience)]), headers: { accept: 'application/json' } });
   const body = await r.json().catch(() => null);
   if (!r.ok || !body) throw new Error(body?.error?.message ?? `the node answers ${r.status}`);

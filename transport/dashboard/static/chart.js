@@ -9,7 +9,7 @@ const pad = { top: 10, right: 10, bottom: 22, left: 44 };
 export function steps(most, whole) {
   let step = Math.max(most, 1) / 4;
   const power = 10 ** Math.floor(Math.log10(step));
-  step = [1, 2, 2.5, 5, 10].map((f) => f * power).find((s) => s >= step * 0.999 && (!whole || s >= 1) && (!whole || Number.isInteger(s))) ?? Math.ceil(step);
+  step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= step * 0.999 && (!whole || s >= 1) && (!whole || Number.isInteger(s))) ?? Math.ceil(step);
   const ticks = [];
   for (let i = 0; i === 0 || ticks.at(-1) < Math.max(most, 1); i++) ticks.push(Number((i * step).toPrecision(12)));
   return ticks;
@@ -66,7 +66,7 @@ export function chart({ title, unit, series, span, whole }) {
       parts.push(svg('text', { x: pad.left - 6, y: y(t) + 4, 'text-anchor': 'end' }, axis(t)));
     }
     const minutes = span / 60000;
-    for (let m = minutes; m >= 0; m -= w < 300 ? 5 : 2) {
+    for (let m = minutes; m >= 0; m -= w < 330 ? 5 : 2) {
       const px = x(now - m * 60000);
       parts.push(svg('line', { class: 'grid', x1: Math.round(px), x2: Math.round(px), y1: height - pad.bottom, y2: height - pad.bottom + 4 }));
       parts.push(svg('text', { x: px, y: height - 6, 'text-anchor': m === 0 ? 'end' : 'middle' }, m === 0 ? 'now' : `−${m} min`));
