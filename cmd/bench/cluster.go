@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"innkeeper/cmd/ports"
 )
 
 // tuning is what a scenario sets differently from the defaults.
@@ -33,11 +34,11 @@ func startCluster(ctx context.Context, bin, dir string, n int, t tuning) (*clust
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(4 * n)
+	free, err := ports.Free(4 * n)
 	if err != nil {
 		return nil, err
 	}
-	addr := func(i, k int) string { return fmt.Sprintf("127.0.0.1:%d", ports[4*i+k]) }
+	addr := func(i, k int) string { return fmt.Sprintf("127.0.0.1:%d", free[4*i+k]) }
 	var join []string
 	for i := range n {
 		join = append(join, addr(i, 3))
@@ -77,20 +78,6 @@ log: {level: warn}
 		return nil, err
 	}
 	return c, nil
-}
-
-// freePorts finds n ports that are free now; all are held until the last is found, so that none comes twice.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 func (c *cluster) awaitReady(ctx context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"innkeeper/cmd/ports"
 )
 
 const demoKey = "demo.root:secret"
@@ -66,13 +67,13 @@ func (p place) addr(k int) string { return fmt.Sprintf("%s:%d", p.host, p.ports[
 
 // loopback finds places for n nodes on the addresses that host names.
 func loopback(n int, host func(i int) string) ([]place, error) {
-	ports, err := freePorts(4 * n)
+	free, err := ports.Free(4 * n)
 	if err != nil {
 		return nil, err
 	}
 	places := make([]place, n)
 	for i := range places {
-		places[i] = place{host: host(i), ports: [4]int(ports[4*i : 4*i+4])}
+		places[i] = place{host: host(i), ports: [4]int(free[4*i : 4*i+4])}
 	}
 	return places, nil
 }
@@ -114,20 +115,6 @@ state_events: {vacated_delay: %s, restart_grace: %s}
 		ps.procs = append(ps.procs, p)
 	}
 	return ps, nil
-}
-
-// freePorts finds n ports that are free now; all are held until the last is found, so that none comes twice.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 // start runs one process; its output goes to a file beside its configuration.

@@ -8,7 +8,7 @@ import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Ably from 'ably';
-import { start, queue, within, key } from './server.mjs';
+import { start, queue, within, key, freeBase } from './server.mjs';
 
 const binary = process.env.INNKEEPER ?? join(import.meta.dirname, '..', '..', 'bin', 'innkeeper');
 const name = (base) => `${base}:${Math.random().toString(36).slice(2)}`;
@@ -203,7 +203,7 @@ describe('one cluster of three nodes', () => {
 // serve runs nodes as processes of their own, which can be killed.
 async function serve(count) {
   const dir = await mkdtemp(join(tmpdir(), 'innkeeper-continuity-'));
-  const base = 42000 + Math.floor(Math.random() * 10000);
+  const base = await freeBase(Array.from({ length: 10 * count }, (_, i) => i));
   const port = (i, kind) => base + 10 * i + kind;
   const join_ = Array.from({ length: count }, (_, i) => `127.0.0.1:${port(i, 3)}`);
   const config = join(dir, 'innkeeper.yaml');

@@ -11,13 +11,12 @@ const binary = process.env.INNKEEPER ?? join(import.meta.dirname, '..', '..', 'b
 
 export const key = 'demo.root:secret';
 
-// free finds a base port whose neighbours (nodes at +i, admin at +100+i) are free too.
-async function free(nodes) {
+// freeBase finds a base port so that base + each offset is free. It stays below the ports that systems give to outgoing
+// connections: one of those could be gone by the time the process listens.
+export async function freeBase(offsets) {
   for (let tries = 0; tries < 50; tries++) {
-    const base = 20000 + Math.floor(Math.random() * 20000);
-    const ports = [];
-    for (let i = 0; i < nodes; i++) ports.push(base + i, base + 100 + i);
-    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return base;
+    const base = 20000 + Math.floor(Math.random() * 12000);
+    if ((await Promise.all(offsets.map((o) => isFree(base + o)))).every(Boolean)) return base;
   }
   throw new Error('no free ports');
 }
@@ -32,7 +31,7 @@ function isFree(port) {
 
 // start runs a cluster until stop() and resolves once every node is ready.
 export async function start({ nodes = 1, args = [] } = {}) {
-  const base = await free(nodes);
+  const base = await freeBase(Array.from({ length: nodes }, (_, i) => [i, 100 + i]).flat());
   const dir = await mkdtemp(join(tmpdir(), 'innkeeper-sdk-'));
   const child = spawn(binary, ['dev', '--nodes', String(nodes), '--listen', `127.0.0.1:${base}`, '--data-dir', dir, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
