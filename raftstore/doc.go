@@ -26,6 +26,11 @@
 // An epoch goes up with each change of owner and of its boot, since n starts at 1 with it: a node that starts again must
 // not propose under the epoch it had.
 //
+// # Connections
+//
+// Raft asks addresses for votes, not nodes. A connection says which node it is for (streamlayer.go), so that a new node at
+// the address of a dead one does not vote in its place with an empty log.
+//
 // # Tables
 //
 // tables.go holds rows of bytes by table and key, tablestore.go is how any node reads and writes them. A write is carried

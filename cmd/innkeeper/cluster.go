@@ -20,6 +20,8 @@ type clusterCmd struct {
 	Members    clusterMembersCmd    `cmd:"" help:"List the nodes."`
 	Partitions clusterPartitionsCmd `cmd:"" help:"List the partitions and who owns them."`
 	Rules      clusterRulesCmd      `cmd:"" help:"List the event rules and how far they are."`
+	Leader     clusterLeaderCmd     `cmd:"" help:"Have another node lead."`
+	Remove     clusterRemoveCmd     `cmd:"" help:"Forget a dead node."`
 }
 
 // adminFlags are what all commands that ask the admin API take.

@@ -29,8 +29,12 @@ type commands struct {
 	Dev    devCmd    `cmd:"" help:"Run a cluster for development in one process."`
 	Config configCmd `cmd:"" help:"Work with configuration files."`
 
-	Cluster clusterCmd `cmd:"" help:"Look at a running cluster."`
+	Cluster clusterCmd `cmd:"" help:"Look at a running cluster, and change who is in it."`
 	Events  eventsCmd  `cmd:"" help:"Follow the events of a running cluster, or have them sent again."`
+	Stats   statsCmd   `cmd:"" help:"Show what an app had open and did, with its peaks."`
+
+	Backup  backupCmd  `cmd:"" help:"Save what a running cluster has agreed on to a file."`
+	Restore restoreCmd `cmd:"" help:"Make the data directory of a new cluster from a backup."`
 
 	Version versionCmd `cmd:"" help:"Show version, Go version and revision."`
 }

@@ -137,7 +137,7 @@ func (b *boot) adminHandler() http.Handler {
 		Version: version(), Ready: b.readiness,
 		Cluster: func() any { return b.cluster.Status() },
 		Rules:   func() any { return b.rules() },
-		Replay:  b.replay, List: b.gateway.List, Gatherer: reg, Logger: b.log,
+		Replay:  b.replay, List: b.gateway.List, Operations: b.operations(), Gatherer: reg, Logger: b.log,
 	})))
 	// The admin listener is for operators only; a profile is how they and we find out where time and memory go.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -88,6 +88,13 @@ func TestIndexNamesWhatExists(t *testing.T) {
 		List: func(context.Context, string, channel.Position, string, int) ([]channel.Listed, *channel.Position, error) {
 			return nil, nil, nil
 		},
+		Operations: Operations{
+			Transfer: func(context.Context) (string, error) { return "n2", nil },
+			Remove:   func(context.Context, string, bool) error { return nil },
+			Backup: func(context.Context, bool) (func(io.Writer) error, error) {
+				return func(io.Writer) error { return nil }, nil
+			},
+		},
 		Gatherer: prometheus.NewRegistry(),
 	}
 	got := ask(t, c, "GET", "/", 200)

@@ -26,7 +26,8 @@ type Config struct {
 	// (nil: that was all). It fails rather than leave out a partition.
 	List func(ctx context.Context, app string, after channel.Position, prefix string, limit int) ([]channel.Listed, *channel.Position, error)
 	// Replay has a rule send again all events from seq from on. An *Elsewhere sends the client to the leader.
-	Replay   func(ctx context.Context, app, rule string, from uint64) error
+	Replay func(ctx context.Context, app, rule string, from uint64) error
+	Operations
 	Gatherer prometheus.Gatherer // for /metrics
 	Logger   *slog.Logger        // nil discards
 }
@@ -43,6 +44,9 @@ var endpoints = []struct {
 	{Path: "/cluster", Is: "members, partitions, leader and epochs as this node knows them"},
 	{Path: "/channels", Is: "open channels of the cluster; parameters app, prefix, limit, cursor"},
 	{Path: "/rules", Is: "how the event rules fare"},
+	{Path: "/backup", Is: "all that the cluster has agreed on, as one file; parameter consistency: leader (default) or stale"},
+	{Path: "/cluster/leader/transfer", Is: "hand leadership to another node", Method: "POST"},
+	{Path: "/cluster/members/{node}/remove", Is: "forget a dead node; parameter force: true for one that seems to run", Method: "POST"},
 	{Path: "/rules/{app}/{rule}/replay", Is: "send events again; parameter from: the seq of the first", Method: "POST"},
 }
 
@@ -62,11 +66,14 @@ func New(c Config) http.Handler {
 		"/cluster":  func(w http.ResponseWriter, r *http.Request) { respond(w, http.StatusOK, c.Cluster()) },
 		"/rules":    func(w http.ResponseWriter, r *http.Request) { respond(w, http.StatusOK, c.Rules()) },
 		"/channels": h.channels,
+		"/backup":   h.backup,
 		"/metrics":  promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{}).ServeHTTP,
 	} {
 		mux.HandleFunc(path, only(get, http.MethodGet, http.MethodHead))
 	}
 	mux.HandleFunc("/rules/{app}/{rule}/replay", only(h.replay, http.MethodPost))
+	mux.HandleFunc("/cluster/leader/transfer", only(h.transfer, http.MethodPost))
+	mux.HandleFunc("/cluster/members/{node}/remove", only(h.remove, http.MethodPost))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no %s here; GET / lists what there is", r.URL.Path)
 	})
