@@ -81,7 +81,6 @@ type Nested struct {
 	IntervalID    string      `json:"intervalId"`
 	Unit          string      `json:"unit"`
 	InProgress    string      `json:"inProgress,omitempty"`
-	Count         int         `json:"count"`
 	All           Traffic     `json:"all"`
 	Inbound       Directions  `json:"inbound"`
 	Outbound      Directions  `json:"outbound"`

@@ -134,11 +134,9 @@ func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
 		return q, bad(failure)
 	}
 	if text := c.query.Get("start"); text != "" {
-		first, _, failure := meter.ParseTime(text)
-		if failure != nil {
+		if q.FromMs, _, failure = meter.ParseTime(text); failure != nil {
 			return q, bad(failure)
 		}
-		q.FromMs = q.Unit.Start(first)
 	}
 	if text := c.query.Get("end"); text != "" {
 		if _, q.ToMs, failure = meter.ParseTime(text); failure != nil {
@@ -148,6 +146,7 @@ func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
 	if q.FromMs > q.ToMs {
 		return q, protocol.Errorf(protocol.CodeBadParamValue, "start lies behind end")
 	}
+	q.FromMs = q.Unit.Start(q.FromMs) // the interval that it lies in is meant, too
 	if text := c.query.Get("limit"); text != "" {
 		n, failure := strconv.Atoi(text)
 		if failure != nil || n < 1 || n > limitMax {
