@@ -32,7 +32,7 @@ import (
 func main() {
 	var (
 		bin      = flag.String("innkeeper", "bin/innkeeper", "the innkeeper binary")
-		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000")
+		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and a campaign of half a minute at the end")
 		channels = flag.Int("channels", 0, "channels a side, overrides -quick")
 		only     = flag.String("only", "", "run only scenarios whose name contains this")
 		keep     = flag.Bool("keep", false, "keep the directory with configurations and logs")
@@ -81,7 +81,15 @@ func main() {
 	if failed > 0 || passed == 0 {
 		os.Exit(1)
 	}
+	if *quick && *only == "" {
+		stop()
+		fmt.Println("a short campaign:")
+		os.Exit(campaignMain(*bin, shortest))
+	}
 }
+
+// shortest is the campaign that -quick adds to the scenarios.
+var shortest = []string{"-minutes", "0.4", "-gap", "3s", "-nodes", "3", "-channels", "60"}
 
 // campaignMain runs `chaos campaign` and returns the exit code.
 func campaignMain(bin string, args []string) int {
@@ -114,7 +122,7 @@ func campaignMain(bin string, args []string) int {
 	if !pl.network && !*loop {
 		err := namespaced()
 		if err == nil {
-			code, err := underHub(pl.nodes)
+			code, err := underHub(pl.nodes, append([]string{"-innkeeper", bin, "campaign"}, args...))
 			if err != nil {
 				return fail(err)
 			}

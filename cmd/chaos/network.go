@@ -69,11 +69,11 @@ func inNamespace(ns string) []string { return []string{"ip", "netns", "exec", ns
 
 const hubIP = "10.231.0.1"
 
-// underHub makes the namespaces of n nodes around a hub that routes between them, runs this command again inside the hub,
+// underHub makes the namespaces of n nodes around a hub that routes between them, runs this command again with args inside the hub,
 // where clients and receiver live, and removes everything when that ends, however it does.
 //
 //	node 10.231.1.2 ── 10.231.1.1 hub 10.231.2.1 ── node 10.231.2.2
-func underHub(n int) (code int, err error) {
+func underHub(n int, args []string) (code int, err error) {
 	pid := os.Getpid()
 	defer func() { err = errors.Join(err, tidy(pid)) }()
 	signals := make(chan os.Signal, 1)
@@ -101,7 +101,7 @@ func underHub(n int) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	again := append(inNamespace(hub), append([]string{self}, os.Args[1:]...)...)
+	again := append(append(inNamespace(hub), self), args...)
 	cmd := exec.Command(again[0], again[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+strconv.Itoa(pid))
