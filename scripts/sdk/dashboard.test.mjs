@@ -183,7 +183,7 @@ test('search and paging show every channel once and never all at a time', async 
   await page.getByText('Page 5', { exact: true }).waitFor();
   await shot('paging');
   await search('none:');
-  await page.getByText('There are no open channels that begin with “none:”.').waitFor();
+  await page.getByText('There are no open channels beginning with “none:”.').waitFor();
   await search('');
 });
 
@@ -213,7 +213,7 @@ test('the history has the right peak, and says it of one app and of none', async
   const peak = Math.max(...intervals.map((r) => r.channels.peak));
   assert.equal(peak, 132); // many:0 to many:129, other:1, the hostile one
   await page.locator('#history select').selectOption('hour');
-  await page.locator('#history-chart .readout').getByText('highest peak 132').waitFor();
+  await page.getByRole('img', { name: 'Open channels per hour: highest peak 132' }).waitFor();
   await page.locator('#history summary').click();
   await page.locator('#history-rows td').nth(2).getByText('132').waitFor();
   await shot('history');

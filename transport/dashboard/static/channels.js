@@ -54,7 +54,7 @@ export function channels() {
   function show(page, prefix, app) {
     cursors.length = at + 1;
     if (page.next) cursors.push(page.next);
-    const what = [prefix && `that begin with “${visible(prefix)}”`, app && `of app “${visible(app)}”`].filter(Boolean).join(' ');
+    const what = [prefix && `beginning with “${visible(prefix)}”`, app && `of app “${visible(app)}”`].filter(Boolean).join(' ');
     const n = page.channels.length;
     const more = at > 0 || page.next;
     let text = `${count(n)} open ${n === 1 ? 'channel' : 'channels'} ${what}`.trim() + (more ? ' on this page; pages follow the channels’ hashes, not their names.' : '.');

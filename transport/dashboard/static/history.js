@@ -23,7 +23,7 @@ const labels = {
   day: (t) => `${two(t.getUTCMonth() + 1)}-${two(t.getUTCDate())}`,
   month: (t) => `${t.getUTCFullYear()}-${two(t.getUTCMonth() + 1)}`,
 };
-const from = (unit, ms) => (unit === 'day' || unit === 'month' ? new Date(ms).toISOString().slice(0, unit === 'day' ? 10 : 7) : when(ms));
+const from = (unit, ms) => (unit === 'day' || unit === 'month' ? new Date(ms).toISOString().slice(0, unit === 'day' ? 10 : 7) : when(ms).slice(0, -3));
 const told = (g) => `min ${count(g.min)} · mean ${rate(g.mean)} · peak ${count(g.peak)}`;
 
 export function showHistory() {
@@ -124,6 +124,7 @@ export function showHistory() {
   });
   form.addEventListener('submit', (e) => { e.preventDefault(); load(true); });
   form.addEventListener('input', () => { chosen = null; clearTimeout(typed); typed = setTimeout(() => load(true), 250); });
+  form.elements.unit.addEventListener('change', () => { clearTimeout(typed); load(true); });
   new ResizeObserver(render).observe($('history-chart'));
   load(true);
 }

@@ -7,7 +7,7 @@ const figures = [
   ['Lag', (r) => `${count(r.lag)} ${r.lag === 1 ? 'event' : 'events'}`],
   ['Oldest waits', (r) => (r.leading ? span(r.lag_seconds) : '–')],
   ['Delivered', (r) => count(r.sent)],
-  ['Last seq', (r) => count(r.cursor)],
+  ['Done up to seq', (r) => count(r.cursor)],
   ['Requests', (r) => count(r.attempts)],
   ['Failed', (r) => count(r.failures)],
   ['In flight', (r) => count(r.in_flight)],
@@ -38,6 +38,6 @@ export function showRules(summary) {
       say(head.lastChild, text, `state ${cls}`);
       figures.forEach(([, get], i) => say(list.children[i].lastChild, get(r)));
       const kinds = Object.entries(r.failures_by_kind ?? {}).filter(([, n]) => n).map(([k, n]) => `${k} ${count(n)}`).join(', ');
-      say(error, r.last_error ? `Last error, ${when(Date.parse(r.last_error_time))}: ${r.last_error}${kinds ? ` (${kinds})` : ''}` : 'No errors.', r.in_backoff ? 'note error' : 'note');
+      say(error, r.last_error ? `Last error, ${when(Date.parse(r.last_error_time))}: ${r.last_error}${kinds ? `. Failures by kind: ${kinds}.` : ''}` : 'No errors.', r.in_backoff ? 'note error' : 'note');
     });
 }
