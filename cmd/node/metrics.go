@@ -46,7 +46,7 @@ func (b *boot) ruleStats() []admin.RuleStats {
 			App: r.App, Rule: r.Rule, Lag: r.Lag, Leading: status.Leading,
 			LagTime:  time.Duration(r.LagSeconds * float64(time.Second)),
 			LastSent: r.LastSent, Sent: r.Sent, Attempts: r.Attempts, Failures: failures,
-			Skipped: r.Skipped, InBackoff: r.InBackoff,
+			Skipped: r.Skipped, Gaps: r.Gaps, InBackoff: r.InBackoff,
 		})
 	}
 	return out

@@ -47,6 +47,7 @@ type RuleStats struct {
 	Attempts  uint64            // requests made
 	Failures  map[string]uint64 // requests not accepted, by kind; kinds that never happened are there too, as 0
 	Skipped   uint64            // events gone before they could be sent
+	Gaps      uint64            // gaps that the sink was told of, or that its format has no word for
 	InBackoff bool              // waiting before it tries again
 }
 
@@ -111,6 +112,7 @@ var (
 	ruleAttempts  = desc("rule_attempts_total", "Requests that this node made to the rule's sink.", "app", "rule")
 	ruleFailures  = desc("rule_failures_total", "Requests to the rule's sink that were not accepted, by kind: connect, timeout, broken, status or answer.", "app", "rule", "kind")
 	ruleSkipped   = desc("rule_skipped_events_total", "Events that were gone from the log before this node could send them.", "app", "rule")
+	ruleGaps      = desc("rule_gaps_total", "Gaps in the events that the rule's sink was told of, or that its format has no word for.", "app", "rule")
 	ruleBackoff   = desc("rule_in_backoff", "1 while requests to the rule's sink wait to be tried again, else 0.", "app", "rule")
 	linkUp        = desc("link_up", "1 while the link to the other node is up, else 0.", "node")
 	linkBytes     = desc("link_bytes_total", "Bytes sent to (out) and received from (in) other nodes.", "direction")
@@ -183,6 +185,7 @@ func collectRule(out chan<- prometheus.Metric, s RuleStats) {
 		counter(out, ruleFailures, n, s.App, s.Rule, kind)
 	}
 	counter(out, ruleSkipped, s.Skipped, s.App, s.Rule)
+	counter(out, ruleGaps, s.Gaps, s.App, s.Rule)
 	gauge(out, ruleBackoff, one(s.InBackoff), s.App, s.Rule)
 }
 
