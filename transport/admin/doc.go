@@ -8,6 +8,9 @@
 //
 // [New] with [Config] (the handler), ready.go, channels.go, replay.go, [Collector] with its input structs (metrics).
 //
+// What the dashboard needs beyond that is a handler of its own: [NewLive] with [LiveConfig], in live.go (a stream of
+// summaries and events, one channel) and meter.go (what was open in the past).
+//
 // # Goroutines, order, failure
 //
 // None of its own; every request is answered on the goroutine of its HTTP server from what the functions return, which
