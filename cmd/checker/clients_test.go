@@ -124,6 +124,7 @@ func TestLinear(t *testing.T) {
 		"killed with it":    history(life, []Attachment{hold(1, 1.1, 60)}, outage(Dead, 15, 25)),
 		"held to the end":   history(life[:1], []Attachment{hold(1, 1.1, 0)}),
 		"sent away in time": history(life, []Attachment{hold(1, 1.1, 15)}, outage(Cut, 11, 30)),
+		"heard of it late":  history(life, []Attachment{hold(1, 22, 23)}, outage(Paused, 2, 22.5)),
 	} {
 		if got, unknown := Linear(h, received(h, nil)); len(got) > 0 || unknown > 0 {
 			t.Errorf("%s: %v, %d unknown", name, got, unknown)

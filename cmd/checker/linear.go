@@ -9,25 +9,28 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// step is one operation on a channel: a client begins or ceases to hold it, or the log decides an event.
+// step is one operation on a channel: an attach is confirmed, a client surely begins or ceases to hold it, or the log
+// decides an event.
 type step struct {
-	begins, ceases bool
-	event          Event
+	confirms, begins, ceases bool
+	event                    Event
 }
 
 // state is a channel as the log must see it.
 type state struct {
 	occupied uint64 // seq of the occupied that nothing has ended; 0 when vacated
-	holders  int    // whose attach was confirmed and who surely did not let go yet
+	holders  int    // who surely hold it
 }
 
-// model says which operations are possible when. A client begins to hold only an occupied channel, and only a channel that
-// nobody holds is vacated.
+// model says which operations are possible when. Only of an occupied channel an attach is confirmed or a hold begins, and
+// only a channel that nobody holds is vacated.
 var model = porcupine.Model{
 	Init: func() any { return state{} },
 	Step: func(at, input, _ any) (bool, any) {
 		s := at.(state)
 		switch op := input.(step); {
+		case op.confirms:
+			return s.occupied != 0, s
 		case op.begins:
 			s.holders++
 			return s.occupied != 0, s
@@ -50,9 +53,9 @@ var model = porcupine.Model{
 const linearMax = 10 * time.Second
 
 // Linear judges G1, G2 and G3 together by one rule: per channel, there is an order of all that happened in which each
-// operation falls between its begin and its end as seen from outside and which [model] allows. A client begins to hold
-// between its ATTACH and the confirmation, and ceases when it surely held it last; an event is decided between its
-// time and its first receipt. received says when that was, by id. It returns how many channels could not be judged in
+// operation falls between its begin and its end as seen from outside and which [model] allows. An attach is confirmed
+// between ATTACH and ATTACHED; a client holds from then until it surely held last ([History.Sure]), give or take the way of
+// a frame; an event is decided between its time and its first receipt. received says when that was, by id. It returns how many channels could not be judged in
 // bounded time, besides the violations.
 func Linear(h *History, received map[string]time.Time) (violations []Violation, unknown int) {
 	ops := make(map[string][]porcupine.Operation)
@@ -67,13 +70,14 @@ func Linear(h *History, received map[string]time.Time) (violations []Violation, 
 		if a.Confirmed.IsZero() {
 			continue
 		}
-		add(a.Channel, step{begins: true}, a.Asked, a.Confirmed)
-		if from.After(to) {
-			to = from
-		}
-		if !a.Left.IsZero() {
-			// It may cease later than this, which would explain nothing that this does not.
-			add(a.Channel, step{ceases: true}, maxTime(to.Add(-h.slack(to)), a.Asked), to)
+		add(a.Channel, step{confirms: true}, a.Asked, a.Confirmed)
+		// What was confirmed may be over when the client hears of it: only from then until it surely held is it held. To begin
+		// later or to cease earlier would leave things unexplained that this explains, never the other way round.
+		if margin := h.slack(to); to.Sub(from) > 2*margin {
+			add(a.Channel, step{begins: true}, from, from.Add(margin))
+			if !a.Left.IsZero() || to.Before(h.End) {
+				add(a.Channel, step{ceases: true}, to.Add(-margin), to)
+			}
 		}
 	}
 	for _, e := range h.Log {
@@ -98,11 +102,4 @@ func Linear(h *History, received map[string]time.Time) (violations []Violation, 
 		}
 	}
 	return f, unknown
-}
-
-func maxTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -44,12 +44,14 @@ async function life(id, channels, stays) {
       for (const name of [...open]) left(name);
     }
   });
+  let doubted = false; // it is not known whether a channel is still held: only the end of the connection tells
   const used = new Map();
   const channel = (name) => {
     if (!used.has(name)) {
       const c = client.channels.get(name);
       c.on((change) => {
         if (change.current === 'attaching') asked(name);
+        else if (change.current === 'attached' && change.previous === 'detaching') doubted = true; // no answer to DETACH
         else if (change.current === 'attached') {
           // One that was being attached when the connection was lost is asked for again without a change of state.
           if (!open.has(name)) asked(name, triedAt);
@@ -61,7 +63,7 @@ async function life(id, channels, stays) {
     return used.get(name);
   };
   const until = Date.now() + 5000 + random(25000);
-  while (!calm && Date.now() < until && !(lostAt && Date.now() - lostAt > 3000)) {
+  while (!calm && !doubted && Date.now() < until && !(lostAt && Date.now() - lostAt > 3000)) {
     await sleep(100 + random(900));
     if (client.connection.state !== 'connected') continue;
     const c = channel(channels[random(channels.length)]);
@@ -72,7 +74,7 @@ async function life(id, channels, stays) {
       c.attach().catch(() => {});
     }
   }
-  if (calm && stays) return;
+  if (calm && stays && !doubted) return;
   for (const name of [...open]) left(name);
   client.close();
 }
