@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // kindMeter is a frame on a link: a meter.Report of the boot that sends it.
 const kindMeter = 12
 
-// accountOfAll is the account of every app.
+// accountOfAll is the account of apps that name none.
 const accountOfAll = "default"
 
 // metering keeps the meter of a boot. Each node tells all others once a second what it has, so that whoever leads next
@@ -237,13 +238,23 @@ func (m *metering) writeDue(ctx context.Context) error {
 // committed before. It has a table of its own, so that readers of the state do not meet it.
 const tableMeterTaken, keyTaken = "meter-taken", "by"
 
+// account is whose an app is.
+func (m *metering) account(app string) string {
+	for i := range m.b.node.cfg.Apps {
+		if a := &m.b.node.cfg.Apps[i]; a.ID == app {
+			return cmp.Or(a.Account, accountOfAll)
+		}
+	}
+	return accountOfAll // provisioned at run time
+}
+
 // takeOver goes on with what the log holds.
 func (m *metering) takeOver(ctx context.Context, term uint64) error {
 	if _, err := m.b.store.Put(ctx, raftstore.Put{Table: tableMeterTaken, Key: keyTaken, Value: []byte(m.b.id)}); err != nil {
 		return err
 	}
 	state, _ := meterLog{m.b}.Rows(meter.TableState)
-	next, err := meter.Resume(term, state, meter.DefaultRetention, func(string) string { return accountOfAll })
+	next, err := meter.Resume(term, state, meter.DefaultRetention, m.account)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type Node struct {
 // App is one application: its keys, namespaces and rules.
 type App struct {
 	ID         string      `koanf:"id"`
+	Account    string      `koanf:"account"` // apps of one are metered together as well; "" is "default"
 	Keys       []Key       `koanf:"keys"`
 	Namespaces []Namespace `koanf:"namespaces"`
 	Rules      []Rule      `koanf:"rules"`

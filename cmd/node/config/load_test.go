@@ -45,6 +45,7 @@ node:
   bootstrap_expect: 3
 apps:
 - id: demo
+  account: acme
   keys:
   - {key: "demo.root:secret", capability: {"[*]*": ["*"]}}
   namespaces:
@@ -69,6 +70,7 @@ log: {level: debug, format: json}
 		},
 		Apps: []App{{
 			ID:         "demo",
+			Account:    "acme",
 			Keys:       []Key{{Key: "demo.root:secret", Capability: map[string][]string{"[*]*": {"*"}}}},
 			Namespaces: []Namespace{{ID: "chat", VacatedDelay: new(2 * time.Second), OccupiedBy: "connections"}},
 			Rules: []Rule{{
