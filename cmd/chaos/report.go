@@ -65,6 +65,9 @@ func (c *campaign) report(picture string) string {
 		}
 		p("- %s", v)
 	}
+	if len(c.found) > 0 {
+		p("")
+	}
 	if len(c.broken) > 0 {
 		p("\nOther failures:\n")
 		for _, s := range c.broken {
