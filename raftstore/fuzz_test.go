@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -34,6 +35,7 @@ func FuzzCommand(f *testing.F) {
 	for _, c := range goldenCommands() {
 		seeds = append(seeds, c.b, c.b[:len(c.b)/2])
 	}
+	seeds = append(seeds, appendFold(nil, 3))
 	seed(f, seeds...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newState()
@@ -136,6 +138,23 @@ func FuzzLogEntry(f *testing.F) {
 		var l raft.Log
 		if decodeLogEntry(b, 1, &l) == nil && len(l.Data) > len(b) {
 			t.Fatal("data from nowhere")
+		}
+	})
+}
+
+// FuzzBackup holds that what is taken for a backup is one.
+func FuzzBackup(f *testing.F) {
+	s := newState()
+	for _, c := range goldenCommands() {
+		s.apply(c.b)
+	}
+	var b bytes.Buffer
+	writeBackup(&b, BackupInfo{s.clusterID, s.events.last, 0, 1, len(s.slots), s.occupied}, s.snapshot())
+	seed(f, b.Bytes()[len(backupMagic):b.Len()-32], b.Bytes()[len(backupMagic):b.Len()/2])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		info, s, err := decodeBackup(bufio.NewReader(bytes.NewReader(b)))
+		if err == nil && (s.events.last != info.LastSeq || s.clusterID != info.ClusterID) {
+			t.Fatalf("%+v is not what is in it", info)
 		}
 	})
 }
