@@ -50,7 +50,7 @@ func decodeBackupInfo(b []byte) (BackupInfo, error) {
 }
 
 // Backup writes what this node has applied, as it is at one moment, while the log goes on. Call ReadIndex before for all
-// that was committed until then. ErrNoCluster on a node that belongs to no cluster yet.
+// events that were committed until then; cursors and rows of tables may lack the last moments of a node that does not lead. ErrNoCluster on a node that belongs to no cluster yet.
 func (s *Store) Backup(w io.Writer) (BackupInfo, error) {
 	s.fsm.mu.Lock()
 	state := s.fsm.state

@@ -118,6 +118,9 @@ func TestBackupAndRestore(t *testing.T) {
 		if err := s.ReadIndex(ctx); err != nil {
 			t.Fatal(err)
 		}
+		for s.Cursors()["hook"] != 7 { // events are all that ReadIndex waits for
+			time.Sleep(time.Millisecond)
+		}
 		f, err := os.Create(file)
 		if err != nil {
 			t.Fatal(err)
