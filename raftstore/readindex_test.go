@@ -64,9 +64,17 @@ func TestReadIndexOfACutLeaderWaits(t *testing.T) {
 }
 
 // TestReadIndexIsShared has many readers ask at once: the log gets a few entries, not one for each.
+// slowForward takes a while, as a network does: long enough for everybody who asks at this moment to be there.
+type slowForward struct{ Forwarder }
+
+func (f slowForward) Forward(ctx context.Context, leader string, payload []byte) ([]byte, error) {
+	time.Sleep(10 * time.Millisecond)
+	return f.Forwarder.Forward(ctx, leader, payload)
+}
+
 func TestReadIndexIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newTestCluster(t, 3, nil)
+		c := newTestCluster(t, 3, func(config *Config) { config.Forward = slowForward{config.Forward} })
 		defer c.close()
 		leader, s := c.leader()
 		before := s.Stats().LastIndex

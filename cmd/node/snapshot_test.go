@@ -57,6 +57,11 @@ func snapshotted(t *testing.T, events int) lived {
 		t.Fatal(err)
 	}
 	for i := range events {
+		if i == events/2 {
+			// Snapshots are looked for now and then: without this all events could be in before the first look, and
+			// nothing would ever call for a second one.
+			eventually(t, "first snapshot", func() bool { return s.Stats().Snapshots >= 1 })
+		}
 		done := make(chan error, 1)
 		s.Propose(partitionOf(cfg, fmt.Sprint("chat:", i)), 1, raftstore.Transition{Kind: raftstore.Occupied, App: "demo", Name: fmt.Sprint("chat:", i), TimeMs: 1000}, func(err error) { done <- err })
 		if err := <-done; err != nil {
