@@ -309,6 +309,7 @@ func TestLapsesForgetConnections(t *testing.T) {
 		for range 10 {
 			all = append(all, w.connect(withToken(format, issue("demo.root", "", 0, ""))), w.connect(format))
 		}
+		synctest.Wait() // a client hears that it is connected a moment before it is taken in
 		if n := size(); n != 10 {
 			t.Errorf("%d connections wait for their end, want 10", n)
 		}
