@@ -20,7 +20,11 @@ func (c *Cluster) runObserver() {
 		held := left > 0
 		if told.held && !held {
 			c.count.leasesLost.Add(1)
-			c.log.Warn("the lease is lost")
+			if c.leaving.Load() {
+				c.log.Debug("the lease is given back")
+			} else {
+				c.log.Warn("the lease is lost")
+			}
 		}
 		told.bring(c.cfg.Log.View(), c.links.sessions(), held, c.dead.Load())
 		if held {
