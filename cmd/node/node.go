@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,11 +264,4 @@ func (hostNet) Dial(ctx context.Context, addr string) (net.Conn, error) {
 
 func (hostNet) ListenPacket(addr string) (net.PacketConn, error) {
 	return net.ListenPacket("udp", addr)
-}
-
-// portOf is the port of a bound address.
-func portOf(addr string) int {
-	_, p, _ := net.SplitHostPort(addr)
-	i, _ := strconv.Atoi(p)
-	return i
 }
