@@ -174,7 +174,8 @@ func (c *testCluster) sync() []Event {
 	return all
 }
 
-// checkEvents checks alternation, numbering and ends, and returns what is occupied after all of them.
+// checkEvents checks alternation, numbering and ends, and returns what is occupied after all of them, and what is open,
+// under names with openMark.
 func checkEvents(t failer, events []Event) map[string]uint64 {
 	t.Helper()
 	occupied := map[string]uint64{}
@@ -184,11 +185,14 @@ func checkEvents(t failer, events []Event) map[string]uint64 {
 			t.Fatalf("event %d has seq %d", i, e.Seq)
 		}
 		k := e.App + "\x00" + e.Channel
+		if e.Kind >= Opened {
+			k = openMark + k
+		}
 		seq, is := occupied[k]
 		switch {
-		case e.Kind == Occupied && !is:
+		case !e.Kind.ends() && !is:
 			occupied[k], since[k] = e.Seq, e.TimeMs
-		case e.Kind == Vacated && is && e.Ends == seq && e.SinceMs == since[k]:
+		case e.Kind.ends() && is && e.Ends == seq && e.SinceMs == since[k]:
 			delete(occupied, k)
 		default:
 			t.Fatalf("event %+v when occupied is %v by %d", e, is, seq)
@@ -196,6 +200,8 @@ func checkEvents(t failer, events []Event) map[string]uint64 {
 	}
 	return occupied
 }
+
+const openMark = "open\x00"
 
 func TestThreeStoresCommitFromEachNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // event, so that an event costs its own bytes plus four and is found without a search. An event is
 //
 //	kind, uvarint length, app, uvarint length, channel, varint time (unix ms),
-//	vacated only: uvarint seq - ends, varint time - since
+//	vacated and closed only: uvarint seq - ends, varint time - since
 
 const chunkEvents = 1024
 
@@ -42,7 +42,7 @@ func (l *eventLog) view() eventView {
 	return v
 }
 
-// append adds the next event. For Vacated, ends and sinceMs tell which occupied it ends.
+// append adds the next event. For one that ends another, ends and sinceMs tell which.
 func (l *eventLog) append(t *rawTransition, ends uint64, sinceMs int64) {
 	l.last++
 	if len(l.chunks) == 0 || l.last%chunkEvents == 0 {
@@ -60,7 +60,7 @@ func (l *eventLog) append(t *rawTransition, ends uint64, sinceMs int64) {
 	c.data = appendBytes(c.data, t.app)
 	c.data = appendBytes(c.data, t.name)
 	c.data = binary.AppendVarint(c.data, t.timeMs)
-	if t.kind == Vacated {
+	if t.kind.ends() {
 		c.data = binary.AppendUvarint(c.data, l.last-ends)
 		c.data = binary.AppendVarint(c.data, t.timeMs-sinceMs)
 	}
@@ -108,8 +108,8 @@ func readEvent(d *decoder, seq uint64) rawEvent {
 	e.name = d.bytes(nameBytesMax)
 	e.timeMs = d.varint()
 	switch e.kind {
-	case Occupied:
-	case Vacated:
+	case Occupied, Opened:
+	case Vacated, Closed:
 		back := d.uvarint()
 		if back == 0 || back >= seq {
 			d.fail(fmt.Errorf("event %d ends event %d before it", seq, back))

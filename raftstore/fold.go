@@ -13,11 +13,12 @@ import (
 const CursorReach = 1 << 14
 
 // A fold is what is left of the events that the log gave up although a sink was behind: the same events, under their own
-// ids and in their order, without the pairs of occupied and vacated of which no sink that is behind can know the first.
+// ids and in their order, without the pairs (occupied and vacated, opened and closed) of which no sink that is behind can
+// know the first.
 // So a sink that reads on through the fold sees each channel alternate, and ends with the right state of all channels.
 //
-// It holds, at most, one vacated for each channel that was occupied where a sink stands, one occupied for each channel
-// that is occupied now, and what lies within CursorReach behind a cursor.
+// It holds, at most, one end for each channel that was occupied (or open) where a sink stands, one beginning for each that
+// is so now, and what lies within CursorReach behind a cursor.
 //
 // It is immutable: each change makes another one that shares chunks with it.
 type fold struct {
@@ -160,7 +161,7 @@ func (s *state) folded(seq uint64, sinks []standing) fold {
 		v.walkRaw(v.first, func(e *rawEvent, raw []byte) bool { return e.seq <= seq && yield(e, raw) })
 	}
 	all(func(e *rawEvent, _ []byte) bool {
-		if e.kind == Vacated && idle(e) {
+		if e.kind.ends() && idle(e) {
 			ended[e.ends] = struct{}{}
 		}
 		return true
@@ -168,9 +169,9 @@ func (s *state) folded(seq uint64, sinks []standing) fold {
 	slowest := s.cursors.slowest(seq)
 	var w foldWriter
 	all(func(e *rawEvent, raw []byte) bool {
-		pair := e.ends
-		if e.kind == Occupied {
-			pair = e.seq
+		pair := e.seq
+		if e.kind.ends() {
+			pair = e.ends
 		}
 		if _, gone := ended[pair]; !gone && e.seq > slowest {
 			w.add(e.seq, raw)

@@ -47,7 +47,7 @@ func newFoldWorld(seed uint64) *foldWorld {
 
 func (w *foldWorld) transition() {
 	name := fmt.Sprint(w.rand.IntN(6))
-	t := rawTransition{Kind(1 + w.rand.IntN(2)), []byte("app"), []byte(name), 7}
+	t := rawTransition{Kind(1 + w.rand.IntN(4)), []byte("app"), []byte(name), 7}
 	w.state.transition(ring.Partition(ring.Hash("app", name), 4), &t)
 }
 
@@ -100,12 +100,16 @@ func (k *foldSink) receive(e Event) error {
 		return nil
 	}
 	k.told[e.Seq] = true
-	seq, occupied := k.occupied[e.Channel]
+	name := e.Channel
+	if e.Kind >= Opened {
+		name = openMark + name
+	}
+	seq, occupied := k.occupied[name]
 	switch {
-	case e.Kind == Occupied && !occupied:
-		k.occupied[e.Channel] = e.Seq
-	case e.Kind == Vacated && occupied && seq == e.Ends:
-		delete(k.occupied, e.Channel)
+	case !e.Kind.ends() && !occupied:
+		k.occupied[name] = e.Seq
+	case e.Kind.ends() && occupied && seq == e.Ends:
+		delete(k.occupied, name)
 	default:
 		return fmt.Errorf("%s got %+v where %d, %v was occupied", k.name, e, seq, occupied)
 	}
@@ -179,6 +183,9 @@ func (w *foldWorld) settle() error {
 	want := map[string]uint64{}
 	for _, p := range w.state.parts {
 		p.freeze().after(key{}, func(e entry) bool { want[string(e.name)] = e.seq; return true })
+	}
+	for _, p := range w.state.open {
+		p.freeze().after(key{}, func(e entry) bool { want[openMark+string(e.name)] = e.seq; return true })
 	}
 	for _, k := range w.sinks {
 		for w.state.cursors[k.name] < w.state.events.last {

@@ -144,7 +144,7 @@ func TestProposalsAreRefusedAtTheDoor(t *testing.T) {
 		}{
 			{0, epoch - 1, ok, ErrEpochOver},
 			{testPartitions, epoch, ok, ErrEpochOver},
-			{0, epoch, Transition{3, "app", "c", 1}, ErrInvalid},
+			{0, epoch, Transition{Closed + 1, "app", "c", 1}, ErrInvalid},
 			{0, epoch, Transition{Occupied, "", "c", 1}, ErrInvalid},
 			{0, epoch, Transition{Occupied, "app", string(make([]byte, nameBytesMax+1)), 1}, ErrInvalid},
 			{0, epoch, ok, nil},

@@ -147,6 +147,36 @@ func TestGoldenCursorRewind(t *testing.T) {
 	}
 }
 
+// TestGoldenOpen has the transitions and the part of a snapshot that came later than the others.
+func TestGoldenOpen(t *testing.T) {
+	s := newState()
+	for _, c := range goldenCommands() {
+		if _, _, err := s.apply(c.b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var w bodyWriter
+	w.add(&Transition{Opened, "app", "chan", 1_700_000_000_200})
+	w.add(&Transition{Opened, "app", "chän", 1_700_000_000_201})
+	w.add(&Transition{Closed, "app", "chan", 1_700_000_060_000})
+	records := appendRecord(cmdRecords.head(nil), record{0, 1, 3, w.count, w.buf})
+	if _, _, err := s.apply(golden(t, filepath.Join("commands", "records-open"), records)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(allEvents(s)[3:]), "[{6 01234567-6 app chan opened 1700000000200 0 0} "+
+		"{7 01234567-7 app chän opened 1700000000201 0 0} {8 01234567-8 app chan closed 1700000060000 6 1700000000200}]"; got != want {
+		t.Errorf("events are %s", got)
+	}
+	b := golden(t, "snapshot-open", snapshotBytes(t, s))
+	r, err := readState(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(snapshotBytes(t, r), b) || r.opened != 1 {
+		t.Errorf("snapshot reads back as another, with %d open channels", r.opened)
+	}
+}
+
 func TestGoldenLogEntry(t *testing.T) {
 	l := raft.Log{
 		Index: 7, Term: 300, Type: raft.LogConfiguration, Data: []byte("data"), Extensions: []byte("ext"),

@@ -124,7 +124,7 @@ func (p *proposer) refuse(done func(error), err error) {
 
 func checkTransition(part uint32, t *Transition) error {
 	switch {
-	case t.Kind != Occupied && t.Kind != Vacated:
+	case !t.Kind.known():
 		return fmt.Errorf("%w: kind of transition %d", ErrInvalid, t.Kind)
 	case len(t.App) == 0 || len(t.App) > appBytesMax:
 		return fmt.Errorf("%w: app of %d bytes", ErrInvalid, len(t.App))

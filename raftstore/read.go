@@ -27,6 +27,17 @@ func (s *Store) Occupied(part uint32, yield func(app, name string, seq uint64, s
 	f.after(key{}, func(e entry) bool { return yield(string(e.app), string(e.name), e.seq, e.sinceMs) })
 }
 
+// Open walks the channels of a partition that are open by an Opened, in order, as they are now, until yield says stop.
+func (s *Store) Open(part uint32, yield func(app, name string, seq uint64, sinceMs int64) bool) {
+	s.fsm.mu.Lock()
+	var f frozen
+	if int(part) < len(s.fsm.state.open) {
+		f = s.fsm.state.open[part].freeze()
+	}
+	s.fsm.mu.Unlock()
+	f.after(key{}, func(e entry) bool { return yield(string(e.app), string(e.name), e.seq, e.sinceMs) })
+}
+
 // Events returns up to limit events (1000 if limit is not positive) after a seq, and the first and last seq retained
 // (first > last: none). ErrCompacted when some of those after it are gone.
 func (s *Store) Events(after uint64, limit int) (first, last uint64, events []Event, err error) {
@@ -128,6 +139,9 @@ func (p *page) undo(events eventView, asOf uint64) {
 	p.changed = map[string]struct{}{}
 	var buf []byte
 	events.walk(asOf+1, func(e *rawEvent) bool {
+		if e.kind != Occupied && e.kind != Vacated {
+			return true
+		}
 		if p.app != "" && p.app != text(e.app) || !strings.HasPrefix(text(e.name), p.prefix) {
 			return true
 		}
@@ -249,11 +263,11 @@ func (s *Store) Stats() Stats {
 	s.fsm.mu.Lock()
 	defer s.fsm.mu.Unlock()
 	state := s.fsm.state
-	st.Occupied, st.FirstEvent, st.LastEvent = state.occupied, state.events.first, state.events.last
+	st.Occupied, st.Open, st.FirstEvent, st.LastEvent = state.occupied, state.opened, state.events.first, state.events.last
 	st.EventBytes, st.Misplaced, st.Repetitive = state.events.bytes(), state.misplaced, state.repetitive
 	st.Folded, st.FoldedBytes = state.fold.count, state.fold.bytes()
 	for i := range state.parts {
-		st.OccupiedBytes += state.parts[i].bytes()
+		st.OccupiedBytes += state.parts[i].bytes() + state.open[i].bytes()
 	}
 	return st
 }

@@ -85,7 +85,7 @@ type rawTransition struct {
 func (t *rawTransition) read(d *decoder) {
 	flags := d.byte()
 	t.kind = Kind(flags & kindMask)
-	if t.kind != Occupied && t.kind != Vacated {
+	if !t.kind.known() {
 		d.fail(fmt.Errorf("unknown kind of transition %d", t.kind))
 		return
 	}

@@ -28,7 +28,8 @@ import (
 //	fold      uvarint seq of the first event, number of events, events each with its distance in seq
 //	rewound   sink, uvarint seq, for each cursor that was moved back and has not got to where it was
 //	former    cluster id, uvarint last seq, for each cluster whose log this was
-//	end       uvarint number of occupied channels
+//	open      uvarint partition, entries of open channels in their laid-out form and order
+//	end       uvarint number of occupied channels, uvarint number of open ones (absent: none)
 const (
 	snapshotMagic      = "innkeeper log 1\n"
 	frameHead     byte = 1
@@ -40,6 +41,7 @@ const (
 	frameFold     byte = 7
 	frameRewound  byte = 8
 	frameFormer   byte = 9
+	frameOpen     byte = 10
 
 	frameBytesMax    = 64 << 20
 	occupiedPerFrame = 32 << 10 // bytes
@@ -53,6 +55,8 @@ type snapshot struct {
 	events   eventView
 	parts    []frozen
 	occupied int
+	open     []frozen
+	opened   int
 	tables   []frozenTable
 	nowMs    int64 // of the tables
 	fold     fold
@@ -64,7 +68,7 @@ type snapshot struct {
 func (s *state) snapshot() *snapshot {
 	f := &snapshot{
 		head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied, tables: s.tables.freeze(), nowMs: s.tables.nowMs,
-		fold: s.fold,
+		fold: s.fold, opened: s.opened,
 	}
 	for _, sink := range slices.Sorted(maps.Keys(s.rewound)) {
 		f.rewound = binary.AppendUvarint(appendBytes(f.rewound, sink), s.rewound[sink])
@@ -75,6 +79,10 @@ func (s *state) snapshot() *snapshot {
 	f.parts = make([]frozen, len(s.parts))
 	for i := range s.parts {
 		f.parts[i] = s.parts[i].freeze()
+	}
+	f.open = make([]frozen, len(s.open))
+	for i := range s.open {
+		f.open[i] = s.open[i].freeze()
 	}
 	return f
 }
@@ -130,6 +138,7 @@ func (s *state) readHead(b []byte) error {
 	s.events.first = d.uvarint()
 	s.events.last = d.uvarint()
 	s.parts = make([]partition, len(s.slots))
+	s.open = make([]partition, len(s.slots))
 	if err := d.end(); err != nil {
 		return err
 	}
@@ -165,10 +174,17 @@ func (s *snapshot) write(w io.Writer) error {
 		fw.frame(frameFormer, nil, s.former)
 	}
 	for part, f := range s.parts {
-		writeOccupied(&fw, uint64(part), f)
+		writeSet(&fw, frameOccupied, uint64(part), f)
+	}
+	for part, f := range s.open {
+		writeSet(&fw, frameOpen, uint64(part), f)
 	}
 	writeTables(&fw, s.nowMs, s.tables)
-	fw.frame(frameEnd, nil, binary.AppendUvarint(nil, uint64(s.occupied)))
+	end := binary.AppendUvarint(nil, uint64(s.occupied))
+	if s.opened > 0 {
+		end = binary.AppendUvarint(end, uint64(s.opened))
+	}
+	fw.frame(frameEnd, nil, end)
 	return fw.err
 }
 
@@ -193,14 +209,14 @@ func (s *snapshot) writeEvents(fw *frameWriter) {
 	}
 }
 
-func writeOccupied(fw *frameWriter, part uint64, f frozen) {
+func writeSet(fw *frameWriter, kind byte, part uint64, f frozen) {
 	head := binary.AppendUvarint(nil, part)
 	var buf []byte
 	for _, b := range f.list {
 		for data := b.data; len(data) > 0; {
 			size := entrySize(data)
 			if len(buf)+size > occupiedPerFrame && len(buf) > 0 {
-				fw.frame(frameOccupied, head, buf)
+				fw.frame(kind, head, buf)
 				buf = buf[:0]
 			}
 			buf = append(buf, data[:size]...)
@@ -208,7 +224,7 @@ func writeOccupied(fw *frameWriter, part uint64, f frozen) {
 		}
 	}
 	if len(buf) > 0 {
-		fw.frame(frameOccupied, head, buf)
+		fw.frame(kind, head, buf)
 	}
 }
 
@@ -291,7 +307,8 @@ func readFrame(r *bufio.Reader) (kind byte, payload []byte, err error) {
 type loader struct {
 	*state
 	last uint64 // seq of the last event, from the head
-	part uint64 // of the last occupied frame
+	kind byte   // of the last frame of a set
+	part uint64 // of that frame
 	prev []byte // last entry of that partition
 }
 
@@ -307,7 +324,9 @@ func (l *loader) load(kind byte, b []byte) error {
 	case frameEvents:
 		return l.loadEvents(b)
 	case frameOccupied:
-		return l.loadOccupied(b)
+		return l.loadSet(kind, b, l.parts, &l.occupied)
+	case frameOpen:
+		return l.loadSet(kind, b, l.open, &l.opened)
 	case frameTables:
 		return l.tables.loadClock(b)
 	case frameTable:
@@ -345,11 +364,14 @@ func (l *loader) loadEvents(b []byte) error {
 	return d.err
 }
 
-func (l *loader) loadOccupied(b []byte) error {
+func (l *loader) loadSet(kind byte, b []byte, set []partition, n *int) error {
+	if kind != l.kind {
+		l.kind, l.part, l.prev = kind, 0, nil
+	}
 	d := decoder{rest: b}
 	part := d.uvarint()
-	if d.err != nil || part < l.part || part >= uint64(len(l.parts)) {
-		return fmt.Errorf("occupied channels of partition %d after %d", part, l.part)
+	if d.err != nil || part < l.part || part >= uint64(len(set)) {
+		return fmt.Errorf("channels of partition %d after %d", part, l.part)
 	}
 	if part != l.part {
 		l.part, l.prev = part, nil
@@ -362,10 +384,10 @@ func (l *loader) loadOccupied(b []byte) error {
 		if size < entryHeadBytes {
 			return errShort
 		}
-		if err := l.parts[part].load(b[:size], l.prev); err != nil {
+		if err := set[part].load(b[:size], l.prev); err != nil {
 			return err
 		}
-		l.occupied++
+		*n++
 		l.prev, b = b[:size], b[size:]
 	}
 	return nil
@@ -373,8 +395,12 @@ func (l *loader) loadOccupied(b []byte) error {
 
 func (l *loader) end(b []byte) error {
 	d := decoder{rest: b}
-	if n := d.uvarint(); d.end() != nil || n != uint64(l.occupied) {
-		return fmt.Errorf("%d occupied channels, want %d", l.occupied, n)
+	occupied, opened := d.uvarint(), uint64(0)
+	if len(d.rest) > 0 {
+		opened = d.uvarint()
+	}
+	if d.end() != nil || occupied != uint64(l.occupied) || opened != uint64(l.opened) {
+		return fmt.Errorf("%d occupied and %d open channels, want %d and %d", l.occupied, l.opened, occupied, opened)
 	}
 	if l.events.last != l.last {
 		return fmt.Errorf("events end at %d, want %d", l.events.last, l.last)

@@ -13,7 +13,9 @@ type state struct {
 	placement
 	taken      []uint64 // per partition: number of the last record taken in the present epoch
 	parts      []partition
-	occupied   int // channels in parts
+	occupied   int         // channels in parts
+	open       []partition // by partition as well: channels with an Opened that has not ended
+	opened     int         // channels in open
 	events     eventLog
 	cursors    cursors
 	rewound    map[string]uint64 // where a sink's cursor was that has not got there again since it was moved back
@@ -109,6 +111,7 @@ func (s *state) init(c clusterInit) bool {
 	s.found(c)
 	s.taken = make([]uint64, c.partitions)
 	s.parts = make([]partition, c.partitions)
+	s.open = make([]partition, c.partitions)
 	return true
 }
 
@@ -207,21 +210,24 @@ func (s *state) transition(part uint32, t *rawTransition) {
 		s.misplaced++
 		return
 	}
-	p := &s.parts[part]
-	if t.kind == Vacated {
-		seq, sinceMs, found := p.remove(k)
+	set, n := &s.parts[part], &s.occupied
+	if t.kind == Opened || t.kind == Closed {
+		set, n = &s.open[part], &s.opened
+	}
+	if t.kind.ends() {
+		seq, sinceMs, found := set.remove(k)
 		if !found {
 			s.repetitive++
 			return
 		}
-		s.occupied--
+		*n--
 		s.events.append(t, seq, sinceMs)
 		return
 	}
-	if !p.insert(&entry{key: k, seq: s.events.last + 1, sinceMs: t.timeMs}) {
+	if !set.insert(&entry{key: k, seq: s.events.last + 1, sinceMs: t.timeMs}) {
 		s.repetitive++
 		return
 	}
-	s.occupied++
+	*n++
 	s.events.append(t, 0, 0)
 }

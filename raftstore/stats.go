@@ -27,7 +27,7 @@ type Stats struct {
 	Commits                 Histogram // of record entries this node submitted as leader: submitted to applied
 	Fsyncs                  uint64    //
 	Snapshots               uint64    // written or installed
-	Occupied                int       // channels
+	Occupied, Open          int       // channels; open by an Opened
 	OccupiedBytes           int       // memory of the occupied set
 	FirstEvent, LastEvent   uint64    // seqs; first > last: none retained
 	EventBytes              int       // memory of the events

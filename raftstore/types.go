@@ -70,7 +70,15 @@ type Kind uint8
 const (
 	Occupied Kind = 1
 	Vacated  Kind = 2
+	Opened   Kind = 3
+	Closed   Kind = 4
 )
+
+// known reports whether this version of the log has the kind.
+func (k Kind) known() bool { return k >= Occupied && k <= Closed }
+
+// ends reports whether a transition of this kind ends what one of another kind began.
+func (k Kind) ends() bool { return k == Vacated || k == Closed }
 
 func (k Kind) String() string {
 	switch k {
@@ -78,6 +86,10 @@ func (k Kind) String() string {
 		return "occupied"
 	case Vacated:
 		return "vacated"
+	case Opened:
+		return "opened"
+	case Closed:
+		return "closed"
 	}
 	return "unknown"
 }
@@ -96,8 +108,8 @@ type Event struct {
 	App, Channel string
 	Kind         Kind
 	TimeMs       int64
-	Ends         uint64 // vacated: seq of the occupied that it ends
-	SinceMs      int64  // vacated: TimeMs of that occupied
+	Ends         uint64 // vacated, closed: seq of the occupied or opened that it ends
+	SinceMs      int64  // vacated, closed: TimeMs of that event
 }
 
 // Position is a place in the order of enumeration: by ring.Hash, then app, then name. The zero Position is before all.
