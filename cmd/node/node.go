@@ -46,6 +46,8 @@ type Node struct {
 	boot    atomic.Pointer[boot]
 	started chan struct{}
 	once    sync.Once
+	drain   chan struct{}
+	drained sync.Once
 	kill    chan struct{}
 	killed  sync.Once
 	done    chan struct{}
@@ -73,7 +75,7 @@ func (e *ears) close() {
 func New(o Options) (*Node, error) {
 	n := &Node{
 		opts: o, cfg: o.Config, net: o.Net, disk: o.Disk, log: o.Logger,
-		started: make(chan struct{}), kill: make(chan struct{}), done: make(chan struct{}),
+		started: make(chan struct{}), drain: make(chan struct{}), kill: make(chan struct{}), done: make(chan struct{}),
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -195,6 +197,10 @@ func (n *Node) watch(ctx context.Context, b *boot) (again bool, err error) {
 		n.log.Info("stopping", "node", n.disk.NodeID())
 		b.stop(true)
 		return false, nil
+	case <-n.drain:
+		n.log.Info("draining", "node", n.disk.NodeID())
+		b.stop(true)
+		return false, nil
 	case <-n.kill:
 		b.stop(false)
 		return false, errors.New("killed")
@@ -217,6 +223,18 @@ func (n *Node) takeEars() (*ears, error) {
 		return e, nil
 	}
 	return n.bind()
+}
+
+// Drain makes the node hand over what it has, send its clients elsewhere and stop, as the end of Run's context does. It
+// returns nil when Run has returned, or the error of ctx, which ends the waiting and not the stop.
+func (n *Node) Drain(ctx context.Context) error {
+	n.drained.Do(func() { close(n.drain) })
+	select {
+	case <-n.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Kill ends the node at once, telling nobody: what kill -9 does to a process. It returns when Run has returned.
