@@ -152,14 +152,14 @@ func (a *activation) perform(effects []Effect, f *feed) {
 	}
 }
 
-// propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there is at
-// most one proposal of a channel under way.
+// propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there are at
+// most two proposals of a channel under way.
 func (a *activation) propose(e *Effect) {
 	host := a.tenure.partition.host
 	host.counters.proposals.Add(1)
 	t := Transition{Kind: e.Propose, App: a.state.app, Name: a.state.name, TimeMs: e.TimeMs}
 	host.cfg.Log.Propose(a.tenure.partition.id, a.tenure.epoch, t, func(err error) {
-		in := Input{Kind: InCommitted}
+		in := Input{Kind: InCommitted, Done: t.Kind}
 		if err != nil {
 			in.Kind = InFailed
 		}

@@ -37,6 +37,7 @@ func (g *countingGateways) ToGateway(_ GatewayID, _ uint32, _ uint64, m ToGatewa
 type promptLog struct{}
 
 func (promptLog) Occupied(uint32, func(Held) bool)                        {}
+func (promptLog) Opened(uint32, func(Held) bool)                          {}
 func (promptLog) Propose(_ uint32, _ uint64, _ Transition, d func(error)) { d(nil) }
 
 // promptHosts is a follower that confirms at once, after what the codec costs at both ends.

@@ -27,13 +27,14 @@ type fakeLog struct {
 	mu     sync.Mutex
 	epochs map[uint32]uint64
 	held   map[uint32]map[key]Held
+	opened map[uint32]map[key]Held
 	events []Transition
 	seq    uint64
 	inner  sync.WaitGroup
 }
 
 func newFakeLog(t testing.TB, latency time.Duration) *fakeLog {
-	return &fakeLog{t: t, latency: latency, epochs: map[uint32]uint64{}, held: map[uint32]map[key]Held{}}
+	return &fakeLog{t: t, latency: latency, epochs: map[uint32]uint64{}, held: map[uint32]map[key]Held{}, opened: map[uint32]map[key]Held{}}
 }
 
 // next begins a new epoch of a partition.
@@ -68,6 +69,16 @@ func (l *fakeLog) Occupied(part uint32, yield func(Held) bool) {
 	}
 }
 
+func (l *fakeLog) Opened(part uint32, yield func(Held) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.opened[part] {
+		if !yield(h) {
+			return
+		}
+	}
+}
+
 func (l *fakeLog) Propose(part uint32, epoch uint64, t Transition, done func(error)) {
 	l.inner.Go(func() {
 		if l.latency > 0 {
@@ -83,19 +94,23 @@ func (l *fakeLog) apply(part uint32, epoch uint64, t Transition) error {
 	if l.epochs[part] != epoch {
 		return errEpochOver
 	}
-	if l.held[part] == nil {
-		l.held[part] = map[key]Held{}
+	sets := l.held
+	if t.Kind == Open || t.Kind == Close {
+		sets = l.opened
 	}
-	k := key{t.App, t.Name}
-	if _, is := l.held[part][k]; is == (t.Kind == Occupy) {
-		l.t.Errorf("no alternation: %v of %s while occupied=%v", t.Kind, t.Name, is)
+	if sets[part] == nil {
+		sets[part] = map[key]Held{}
+	}
+	k, set, begins := key{t.App, t.Name}, sets[part], t.Kind == Occupy || t.Kind == Open
+	if _, is := set[k]; is == begins {
+		l.t.Errorf("no alternation: %s of %s while it is so: %v", kindNames[t.Kind], t.Name, is)
 		return nil
 	}
-	if t.Kind == Occupy {
+	if begins {
 		l.seq++
-		l.held[part][k] = Held{App: t.App, Name: t.Name, Seq: l.seq, SinceMs: t.TimeMs}
+		set[k] = Held{App: t.App, Name: t.Name, Seq: l.seq, SinceMs: t.TimeMs}
 	} else {
-		delete(l.held[part], k)
+		delete(set, k)
 	}
 	l.events = append(l.events, t)
 	if l.onApply != nil {
@@ -111,16 +126,25 @@ func (l *fakeLog) isHeld(part uint32, name string) bool {
 	return is
 }
 
+func (l *fakeLog) isOpen(part uint32, name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, is := l.opened[part][key{"app", name}]
+	return is
+}
+
 // said is what was committed, in short.
 func (l *fakeLog) said() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := ""
 	for _, e := range l.events {
-		s += fmt.Sprintf("%s %s; ", map[Kind]string{Occupy: "occupied", Vacate: "vacated"}[e.Kind], e.Name)
+		s += fmt.Sprintf("%s %s; ", kindNames[e.Kind], e.Name)
 	}
 	return s
 }
+
+var kindNames = map[Kind]string{Occupy: "occupied", Vacate: "vacated", Open: "opened", Close: "closed"}
 
 type fakeLease struct {
 	lost   atomic.Bool

@@ -3,6 +3,8 @@ package channel
 import (
 	"log/slog"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // Kind is a direction of a transition.
@@ -12,19 +14,21 @@ type Kind uint8
 const (
 	Occupy Kind = iota + 1
 	Vacate
+	Open // the channel's time of being open began; only where Settings.Lifecycle asks for it
+	Close
 )
 
-// Transition is one step of a channel between vacant and occupied.
+// Transition is one step of a channel between vacant and occupied, or closed and open.
 type Transition struct {
 	Kind      Kind
 	App, Name string
 	TimeMs    int64 // Unix milliseconds when it was decided
 }
 
-// Held is an obligation in the log: a channel that is occupied until its vacated is committed.
+// Held is an obligation in the log: a channel that is occupied until its vacated is committed, or open until its closed is.
 type Held struct {
 	App, Name string
-	Seq       uint64 // of the occupied event
+	Seq       uint64 // of the occupied or opened event
 	SinceMs   int64
 }
 
@@ -33,9 +37,12 @@ type Log interface {
 	// Occupied yields the channels of a partition that are occupied, until yield returns false. It is called after
 	// Acquire and before the first Propose under the new epoch; nothing else changes the set in that time.
 	Occupied(part uint32, yield func(Held) bool)
+	// Opened does the same with the channels that are open by an Open.
+	Opened(part uint32, yield func(Held) bool)
 	// Propose asks for a transition. It must not block. done is called exactly once, from any goroutine, never before
 	// Propose returns: with nil when the transition is committed (or was already so), with an error when this epoch
-	// is over. At most one proposal per channel is outstanding.
+	// is over. At most one proposal per channel and
+	// kind of state (occupied, open) is outstanding; those of a partition are taken in order.
 	Propose(part uint32, epoch uint64, t Transition, done func(error))
 }
 
@@ -68,4 +75,9 @@ type HostConfig struct {
 	Mailbox           int    // publishes and queries that may wait per channel; 0 is 512
 	Workers           int    // goroutines for all channels together; 0 is GOMAXPROCS
 	Logger            *slog.Logger
+}
+
+// position is the channel's place in the order of enumeration.
+func (h *Held) position() Position {
+	return Position{Hash: ring.Hash(h.App, h.Name), App: h.App, Name: h.Name}
 }

@@ -72,12 +72,16 @@ func (p *partition) nudge() { p.Offer(Input{}, 1) }
 // Receive catches up with the member set and opens the partition when everybody was heard.
 func (p *partition) Receive([]Input, bool) actor.Next {
 	if t := p.catchUp(); t != nil {
-		var held []Held
+		var o obligations
 		p.host.cfg.Log.Occupied(p.id, func(h Held) bool {
-			held = append(held, h)
+			o.occupied = append(o.occupied, h)
 			return true
 		})
-		p.open(t, held)
+		p.host.cfg.Log.Opened(p.id, func(h Held) bool {
+			o.open = append(o.open, h)
+			return true
+		})
+		p.open(t, o)
 	}
 	return actor.Next{Wake: p.care()}
 }
@@ -224,8 +228,11 @@ func (p *partition) refuseAll(left unserved) {
 	}
 }
 
+// obligations are what the log says about a partition's channels.
+type obligations struct{ occupied, open []Held }
+
 // open builds the channels from the obligations and everything the gateways said, and serves from now on.
-func (p *partition) open(t *tenure, held []Held) {
+func (p *partition) open(t *tenure, log obligations) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
@@ -237,9 +244,15 @@ func (p *partition) open(t *tenure, held []Held) {
 		t.since = t.heritage.since
 		p.host.raiseFloor(t.heritage.floor)
 	}
-	for _, h := range held {
-		pos := Position{Hash: ring.Hash(h.App, h.Name), App: h.App, Name: h.Name}
-		p.activate(pos, func(s *State) { s.Restore(now, true, grace) })
+	for _, h := range log.occupied {
+		p.activate(h.position(), func(s *State) { s.Restore(now, true, grace) })
+	}
+	for _, h := range log.open {
+		a := p.channels.find(h.position())
+		if a == nil {
+			a = p.activate(h.position(), func(s *State) { s.Restore(now, false, 0) })
+		}
+		a.state.RestoreOpen(now) // nothing has run yet
 	}
 	p.inherit()
 	for _, g := range p.roster.live {
@@ -254,7 +267,7 @@ func (p *partition) open(t *tenure, held []Held) {
 		return true
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
-		"occupied", len(held), "channels", p.channels.n, "took", time.Since(p.since))
+		"occupied", len(log.occupied), "channels", p.channels.n, "took", time.Since(p.since))
 }
 
 // activate makes a channel's actor. Nothing runs before its first message.

@@ -7,6 +7,7 @@ type Settings struct {
 	VacateDelay           time.Duration // empty for this long before vacated is proposed
 	IdleClose             time.Duration // unattached and unused for this long before the channel closes
 	OccupancyInterval     time.Duration // occupancy events that cross no zero wait at most this long
+	Lifecycle             bool          // the log learns when the channel opens and closes
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
 }
@@ -30,7 +31,7 @@ const (
 	InDrop                       // From holds nothing any more: its death is committed, or its Snapshot had nothing
 	InPublish                    // Publish of From
 	InQuery                      // Query of From
-	InCommitted                  // the outstanding proposal is committed
+	InCommitted                  // the outstanding proposal of kind Done is committed
 	InFailed                     // it never will be under this epoch
 	InOpened                     // every gateway has been heard after a Restore
 	InHistory                    // History of From
@@ -42,6 +43,7 @@ const (
 type Input struct {
 	Kind     InputKind
 	Fresh    bool
+	Done     Kind
 	From     Gateway
 	Register *Register
 	Publish  *Publish
@@ -71,6 +73,16 @@ const (
 	occupied        // held, and committed
 	delaying        // committed, held by nobody, vacateAt is running
 	vacating        // vacated is proposed
+)
+
+// life is what the log knows of the channel's being open.
+type life uint8
+
+const (
+	unsaid  life = iota
+	opening      // opened is proposed
+	said         // and committed: the log holds the obligation
+	closing      // closed is proposed
 )
 
 // leaseRetry is how soon what stood still for want of a lease is tried again.
@@ -105,6 +117,7 @@ type State struct {
 	owed    int32    // vectors with confirm
 	watched int32    // vectors with watch
 	phase   phase
+	life    life
 	open    bool
 	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
 	guessed bool // shown is only a bound: nobody was told of it yet
@@ -132,6 +145,12 @@ func (s *State) Restore(now Moment, obliged bool, grace time.Duration) {
 	}
 }
 
+// RestoreOpen says, beside Restore, that the channel is open in the log: it is used until now, and closed when its time
+// is over.
+func (s *State) RestoreOpen(now Moment) {
+	s.life, s.open, s.usedAt = said, true, now.Since
+}
+
 // Open reports whether the channel is open: attached, or used within the last IdleClose.
 func (s *State) Open() bool { return s.open }
 
@@ -143,7 +162,7 @@ func (s *State) Counts() Counts { return s.sum }
 
 // Done reports that nothing would be lost if the state were forgotten.
 func (s *State) Done() bool {
-	return !s.open && s.phase == vacant && s.held.len() == 0 && !s.waiting && s.past == nil
+	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil
 }
 
 // Wake is when a tick is needed at the latest; 0 is never.
@@ -185,7 +204,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 	case InDrop:
 		s.drop(now, in.From)
 	case InPublish:
-		return s.publish(now, in.From, in.Publish, effects)
+		return s.announce(now, s.publish(now, in.From, in.Publish, effects))
 	case InQuery:
 		return append(effects, Effect{To: in.From, Message: s.query(now, in.Query)})
 	case InHistory:
@@ -195,7 +214,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 	case InCopied:
 		s.copied(in)
 	case InCommitted:
-		s.committed()
+		s.committed(in.Done)
 	case InFailed:
 		return effects // another owner follows and finds the obligation, or its absence, in the log
 	case InOpened:
@@ -226,6 +245,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 	if s.past.ripe() {
 		effects = s.release(effects)
 	}
+	effects = s.announce(now, effects)
 	effects = s.propose(now, effects)
 	effects = s.confirm(now, effects)
 	return s.tell(now, effects)
@@ -234,6 +254,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 // due reports that something would be said or proposed now if there were a lease.
 func (s *State) due(now Moment) bool {
 	return s.owed > 0 || s.watched > 0 || s.past.ripe() ||
+		s.life == unsaid && s.open && s.profile.Lifecycle || s.life == said && !s.open ||
 		s.phase == vacant && s.isHeld() || s.phase == delaying && now.Since >= s.vacateAt
 }
 
@@ -268,7 +289,29 @@ func (s *State) propose(now Moment, effects []Effect) []Effect {
 	return effects
 }
 
-func (s *State) committed() {
+// announce asks for what the log must learn of the channel's being open. Closed comes behind vacated.
+func (s *State) announce(now Moment, effects []Effect) []Effect {
+	switch {
+	case s.life == unsaid && (!s.open || !s.profile.Lifecycle), !now.Leased, s.waiting:
+	case s.life == unsaid:
+		s.life = opening
+		return append(effects, Effect{Propose: Open, TimeMs: now.UnixMs})
+	case s.life == said && !s.open && s.phase == vacant:
+		s.life = closing
+		return append(effects, Effect{Propose: Close, TimeMs: now.UnixMs})
+	}
+	return effects
+}
+
+func (s *State) committed(done Kind) {
+	switch done {
+	case Open:
+		s.life = said
+		return
+	case Close:
+		s.life = unsaid
+		return
+	}
 	switch s.phase {
 	case occupying:
 		s.phase = occupied

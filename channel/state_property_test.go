@@ -24,6 +24,8 @@ type oracle struct {
 
 	committed bool // occupied is in the log
 	pending   Kind // proposed and neither committed nor refused
+	opened    bool // likewise
+	opening   Kind // likewise
 	emptyAt   time.Duration
 	serial    string
 	transits  []Kind
@@ -105,6 +107,18 @@ func (o *oracle) judge(e Effect) {
 }
 
 func (o *oracle) judgeProposal(e Effect) {
+	if e.Propose == Open || e.Propose == Close {
+		switch {
+		case o.opening != 0:
+			o.Fatalf("two proposals at once")
+		case o.opened == (e.Propose == Open):
+			o.Fatalf("%s: in the log open=%v", kindNames[e.Propose], o.opened)
+		case e.Propose == Close && (o.committed || o.isHeld()):
+			o.Fatalf("closed: committed=%v held=%v", o.committed, o.isHeld())
+		}
+		o.opening = e.Propose
+		return
+	}
 	if o.pending != 0 {
 		o.Fatalf("two proposals at once")
 	}
@@ -160,6 +174,10 @@ func (o *oracle) kill(g Gateway) {
 
 // commit lets the log answer.
 func (o *oracle) commit() {
+	if done := o.opening; done != 0 {
+		o.opened, o.opening = done == Open, 0
+		o.step(Input{Kind: InCommitted, Done: done})
+	}
 	switch o.pending {
 	case 0:
 		return
@@ -179,9 +197,15 @@ func (o *oracle) move(won bool, grace time.Duration) {
 		o.committed = o.pending == Occupy
 		o.transits = append(o.transits, o.pending)
 	}
-	o.pending = 0
+	if o.opening != 0 && won {
+		o.opened = o.opening == Open
+	}
+	o.pending, o.opening = 0, 0
 	o.s = NewState("app", "room", o.profile, Stamp{})
 	o.s.Restore(o.now, o.committed, grace)
+	if o.opened {
+		o.s.RestoreOpen(o.now)
+	}
 	if !o.isHeld() {
 		o.emptyAt = o.now.Since // the delay begins anew
 	}
@@ -238,6 +262,9 @@ func (o *oracle) settleAll() {
 		o.commit()
 		o.pass(o.profile.VacateDelay + o.profile.OccupancyInterval + 5*time.Second) // 5 s: more than any grace
 	}
+	if o.profile.Lifecycle && o.opened != o.s.Open() {
+		o.Fatalf("at rest: open=%v, in the log %v", o.s.Open(), o.opened)
+	}
 	if o.committed != o.isHeld() || o.pending != 0 {
 		o.Fatalf("at rest: held=%v, in the log %v, pending %v", o.isHeld(), o.committed, o.pending)
 	}
@@ -262,6 +289,7 @@ func TestRandomLives(t *testing.T) {
 			VacateDelay:       time.Duration(rapid.IntRange(0, 3).Draw(t, "delay")) * time.Second,
 			IdleClose:         time.Duration(rapid.IntRange(1, 6).Draw(t, "idle")) * time.Second,
 			OccupancyInterval: time.Duration(rapid.IntRange(0, 2).Draw(t, "interval")) * time.Second,
+			Lifecycle:         rapid.Bool().Draw(t, "lifecycle"),
 		}}
 		o := &oracle{
 			T: t, profile: profile, s: NewState("app", "room", profile, Stamp{}),
@@ -298,6 +326,7 @@ func TestRandomLives(t *testing.T) {
 		}
 		o.settleAll()
 		o.pass(profile.IdleClose + time.Second)
+		o.commit()
 		if !o.s.Done() {
 			t.Fatalf("an empty channel is not done: %+v", o.s)
 		}

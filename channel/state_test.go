@@ -75,7 +75,7 @@ func brief(e Effect) string {
 	pair := func(c Counts) string { return fmt.Sprintf("%d/%d", c[Connections], c[Subscribers]) }
 	switch m := e.Message.(type) {
 	case nil:
-		return map[Kind]string{Occupy: "occupy", Vacate: "vacate"}[e.Propose]
+		return map[Kind]string{Occupy: "occupy", Vacate: "vacate", Open: "open", Close: "close"}[e.Propose]
 	case *Registered:
 		return fmt.Sprintf("confirm %s v%d %s", gw, m.Version, pair(m.Counts))
 	case *Delivery:

@@ -67,7 +67,7 @@ func (w *world) addNode() {
 	n.host = NewHost(HostConfig{
 		Log: w.log, Gateways: w, Lease: &n.lease, Partitions: 1, Series: n.id.Boot, Workers: 2,
 		Settings: func(string, string) Settings {
-			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second}
+			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Lifecycle: true}
 		},
 	})
 	w.mu.Lock()
@@ -293,6 +293,9 @@ func (w *world) rest() {
 		}
 		if w.log.isHeld(0, name) != (sum > 0) {
 			w.Errorf("at rest: %s has %d subscribers, occupied in the log: %v", name, sum, w.log.isHeld(0, name))
+		}
+		if w.log.isOpen(0, name) != (sum > 0) {
+			w.Errorf("at rest: %s has %d subscribers, open in the log: %v", name, sum, w.log.isOpen(0, name))
 		}
 		if sum > 0 {
 			occupied++

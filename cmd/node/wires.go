@@ -180,14 +180,29 @@ func (o obligations) Occupied(part uint32, yield func(channel.Held) bool) {
 	})
 }
 
+// Opened implements channel.Log.
+func (o obligations) Opened(part uint32, yield func(channel.Held) bool) {
+	o.store.Open(part, func(app, name string, seq uint64, sinceMs int64) bool {
+		return yield(channel.Held{App: app, Name: name, Seq: seq, SinceMs: sinceMs})
+	})
+}
+
 // Propose implements channel.Log.
 func (o obligations) Propose(part uint32, epoch uint64, t channel.Transition, done func(error)) {
-	kind := raftstore.Occupied
-	if t.Kind == channel.Vacate {
-		kind = raftstore.Vacated
-	}
-	o.store.Propose(part, epoch, raftstore.Transition{Kind: kind, App: t.App, Name: t.Name, TimeMs: t.TimeMs}, done)
+	o.store.Propose(part, epoch, raftstore.Transition{Kind: kindInLog[t.Kind], App: t.App, Name: t.Name, TimeMs: t.TimeMs}, done)
 }
+
+// The words of three rooms for one thing.
+var (
+	kindInLog = [...]raftstore.Kind{
+		channel.Occupy: raftstore.Occupied, channel.Vacate: raftstore.Vacated,
+		channel.Open: raftstore.Opened, channel.Close: raftstore.Closed,
+	}
+	kindOut = [...]dispatch.Kind{
+		raftstore.Occupied: dispatch.Occupied, raftstore.Vacated: dispatch.Vacated,
+		raftstore.Opened: dispatch.Opened, raftstore.Closed: dispatch.Closed,
+	}
+)
 
 // eventLog is the log as the dispatcher sees it.
 type eventLog struct{ *raftstore.Store }
@@ -210,11 +225,7 @@ func eventsOf(evs []raftstore.Event) []dispatch.Event {
 	}
 	events := make([]dispatch.Event, len(evs))
 	for i, e := range evs {
-		kind := dispatch.Occupied
-		if e.Kind == raftstore.Vacated {
-			kind = dispatch.Vacated
-		}
-		events[i] = dispatch.Event{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Kind: kind, TimeMs: e.TimeMs, Ends: e.Ends}
+		events[i] = dispatch.Event{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Kind: kindOut[e.Kind], TimeMs: e.TimeMs, Ends: e.Ends}
 	}
 	return events
 }

@@ -12,6 +12,8 @@ const (
 	// Gap is no event of the log: it says that the events of a range are not all delivered, since the log gave them up.
 	// What comes behind it brings the channels to their right state all the same.
 	Gap
+	Opened
+	Closed
 )
 
 // String is the kind's name on the wire.
@@ -23,6 +25,10 @@ func (k Kind) String() string {
 		return "vacated"
 	case Gap:
 		return "gap"
+	case Opened:
+		return "opened"
+	case Closed:
+		return "closed"
 	default:
 		return "unknown"
 	}
@@ -36,7 +42,7 @@ type Event struct {
 	Channel string
 	Kind    Kind
 	TimeMs  int64  // when the transition was decided, Unix milliseconds
-	Ends    uint64 // vacated: seq of the occupied that it ends
+	Ends    uint64 // vacated, closed: seq of the occupied or opened that it ends
 
 	From, To uint64 // gap: seqs of the first and the last event of the range; it has no other fields but ID and App
 }
