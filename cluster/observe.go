@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -52,6 +53,10 @@ type told struct {
 	follows []follow // by partition
 	held    bool
 	dead    bool
+
+	// What all that was told followed from: the lease is looked at often, and mostly nothing else is new.
+	view *View
+	up   map[string]standing
 }
 
 // follow is what an observer was told of an owned partition's follower.
@@ -62,6 +67,10 @@ type follow struct {
 
 // bring tells the observer whatever is new.
 func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
+	if view == t.view && held == t.held && dead == t.dead && maps.Equal(up, t.up) {
+		return
+	}
+	t.view, t.up = view, up
 	if t.held && !held {
 		t.held = false
 		t.observer.Lease(false)

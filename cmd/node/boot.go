@@ -87,14 +87,18 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
 
-	b.store, err = raftstore.Open(raftstore.Config{
+	log := raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
 		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftListener().Addr().String(),
 		Forward: forwarder{b}, Logger: b.log, ClusterID: c.Cluster.ID,
 		Retention: c.StateEvents.Retention, RetentionMax: c.StateEvents.RetentionMax,
 		RetentionMaxBytes: c.StateEvents.RetentionMaxBytes, RetentionAge: c.StateEvents.RetentionAge,
 		OnFatal: b.fail,
-	})
+	}
+	if n.opts.Log != nil {
+		n.opts.Log(&log)
+	}
+	b.store, err = raftstore.Open(log)
 	if err == nil {
 		b.members.store = b.store
 		err = b.checkNewDir()

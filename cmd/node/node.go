@@ -28,6 +28,9 @@ type Options struct {
 	Boottime func() time.Duration
 	// Logger takes what the node says about itself; nil drops it.
 	Logger *slog.Logger
+	// Log may change how the log runs before it is opened, where its own defaults do not fit; nil leaves them. For
+	// simulations.
+	Log func(*raftstore.Config)
 }
 
 // Node is one process's part of a cluster. Run and Kill are called once; the rest may be called at any time.
@@ -268,6 +271,15 @@ func (n *Node) Ready() error {
 		return errors.New("not started")
 	}
 	return b.ready()
+}
+
+// Status is what the node knows about the cluster now, the zero Status before it has started.
+func (n *Node) Status() cluster.Status {
+	b := n.boot.Load()
+	if b == nil {
+		return cluster.Status{}
+	}
+	return b.cluster.Status()
 }
 
 // hostNet is the machine's network.

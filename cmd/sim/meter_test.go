@@ -52,7 +52,7 @@ func TestPeaksSurvive(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := New(11, Options{Clients: -1, NoHooks: true})
+				s, err := New(11, Options{Clients: -1, NoHooks: true, Hasty: true})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -105,6 +105,7 @@ func (n *Node) Start() {
 	host := n.sim.Net.Revive(n.IP)
 	built, err := node.New(node.Options{
 		Config: n.config(), Net: host, Disk: n.disk, Boottime: n.boottime, Logger: n.sim.logger(n.Index),
+		Log: n.sim.Options.tune,
 	})
 	if err != nil {
 		n.sim.fail("node %d cannot start: %v", n.Index, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"innkeeper/cmd/memnet"
+	"innkeeper/raftstore"
 )
 
 // Options say what a simulated cluster looks like. The zero value of a field stands for its default.
@@ -23,6 +24,7 @@ type Options struct {
 	VacateDelay  time.Duration // 3 s
 	RestartGrace time.Duration // 10 s
 	NoHooks      bool          // no webhook rules
+	Hasty        bool          // the log talks as often as in a real cluster, and not as seldom as simulations can do with
 	Log          io.Writer     // what nodes say about themselves; nil drops it
 }
 
@@ -53,6 +55,15 @@ var namespaces = []struct {
 }{
 	{"fast", new(time.Second), "subscribers"},
 	{"conn", nil, "connections"},
+}
+
+// tune makes the log's idle talk rarer, which costs a simulation more than all else, and its snapshots more frequent, so
+// that the few minutes of a run see them taken, sent and read again.
+func (o Options) tune(c *raftstore.Config) {
+	c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 200, 50, 7*time.Second
+	if !o.Hasty {
+		c.Heartbeat, c.Election, c.LeaderLease, c.CommitTimeout = time.Second, time.Second, 800*time.Millisecond, 100*time.Millisecond
+	}
 }
 
 // hookRule is one rule of the app.

@@ -2,53 +2,39 @@ package sim
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
+	"innkeeper/cluster"
 	"innkeeper/cluster/ring"
 )
 
-// Status is what a node's admin API says about the cluster, as far as runs need it.
-type Status struct {
-	Node    string `json:"node"`
-	Boot    string `json:"boot"`
-	Leader  string `json:"leader"`
-	LeaseMs int64  `json:"lease_ms"`
-	Members []struct {
-		Node  string `json:"node"`
-		Boot  string `json:"boot"`
-		State string `json:"state"`
-	} `json:"members"`
-	Partitions []struct {
-		Owner string `json:"owner"`
-		Epoch uint64 `json:"epoch"`
-	} `json:"partitions"`
-}
-
-// Status asks the first node that answers.
-func (s *Sim) Status() (Status, error) {
-	err := fmt.Errorf("no node runs")
+// Status is what the node says that knows the latest term of the log. It is asked in its process, not over the network:
+// faults do not keep it from answering.
+func (s *Sim) Status() (cluster.Status, error) {
+	var latest cluster.Status
 	for _, n := range s.Nodes() {
-		if !n.Up() {
-			continue
-		}
-		var st Status
-		if st, err = n.Status(s.ctx); err == nil && st.Leader != "" {
-			return st, nil
+		if st, up := n.Status(); up && st.Leader != "" && st.Term >= latest.Term {
+			latest = st
 		}
 	}
-	return Status{}, err
+	if latest.Leader == "" {
+		return latest, errors.New("no node knows of a leader")
+	}
+	return latest, nil
 }
 
-// Status asks the node itself.
-func (n *Node) Status(ctx context.Context) (Status, error) {
-	var st Status
-	_, err := n.sim.Reader.getFrom(ctx, fmt.Sprintf("%s:%d", n.IP, adminPort), "/cluster", &st)
-	return st, err
+// Status is what the node's process says about the cluster, if one runs.
+func (n *Node) Status() (st cluster.Status, up bool) {
+	p := n.process.Load()
+	if p == nil {
+		return st, false
+	}
+	return p.node.Status(), true
 }
 
 // watch asks every node that runs, again and again until ctx ends, what it owns, and writes down what it claims while it
-// holds a lease. Nodes that do not answer are passed over.
+// holds a lease.
 func (s *Sim) watch(ctx context.Context, every time.Duration) {
 	for {
 		select {
@@ -57,10 +43,7 @@ func (s *Sim) watch(ctx context.Context, every time.Duration) {
 		case <-time.After(every):
 		}
 		for _, n := range s.Nodes() {
-			if !n.Up() {
-				continue
-			}
-			if st, err := n.Status(ctx); err == nil && st.acts() {
+			if st, up := n.Status(); up && acts(st) {
 				s.claims(n, st)
 			}
 		}
@@ -69,7 +52,7 @@ func (s *Sim) watch(ctx context.Context, every time.Duration) {
 
 // acts says whether a node may act as an owner: it holds a lease, and in what it has applied it is a live member in its
 // present boot. Before that, what the table says of it is about its earlier boot.
-func (st Status) acts() bool {
+func acts(st cluster.Status) bool {
 	for _, m := range st.Members {
 		if m.Node == st.Node {
 			return st.LeaseMs > 0 && m.Boot == st.Boot && m.State == "alive"
@@ -79,10 +62,10 @@ func (st Status) acts() bool {
 }
 
 // claims records what a node says that it owns.
-func (s *Sim) claims(n *Node, st Status) {
+func (s *Sim) claims(n *Node, st cluster.Status) {
 	now := time.Now()
 	s.rec.record(func(h *History) {
-		for p, slot := range st.Partitions {
+		for p, slot := range st.Table {
 			if slot.Owner == st.Node {
 				h.Claims = append(h.Claims, Claim{At: now, Node: n.Index, Boot: st.Boot, Partition: uint32(p), Epoch: slot.Epoch})
 			}
@@ -100,12 +83,12 @@ func (s *Sim) Leader() *Node {
 }
 
 // Owner returns the node that owns a channel's partition, nil when nobody does.
-func (s *Sim) Owner(st Status, channel string) *Node {
+func (s *Sim) Owner(st cluster.Status, channel string) *Node {
 	p := ring.Partition(ring.Hash(App, channel), s.Options.Partitions)
-	if int(p) >= len(st.Partitions) {
+	if int(p) >= len(st.Table) {
 		return nil
 	}
-	return s.byID(st.Partitions[p].Owner)
+	return s.byID(st.Table[p].Owner)
 }
 
 func (s *Sim) byID(id string) *Node {
