@@ -46,7 +46,7 @@ var mutants = []mutant{
 	{
 		name: "the duty to vacate lives in a timer alone",
 		file: "channel/partition.go",
-		old:  `held = append(held, h)`,
+		old:  `o.occupied = append(o.occupied, h)`,
 		new:  `_ = h`,
 		run:  "TestKilledWithItsClients/owner|TestAllKilled", want: "G2",
 	},
