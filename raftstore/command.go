@@ -22,6 +22,7 @@ const (
 	cmdTablePut     command = 10
 	cmdTableDelete  command = 11
 	cmdFold         command = 12
+	cmdRepartition  command = 13
 )
 
 const commandVersion = 1
@@ -52,6 +53,8 @@ func (c command) String() string {
 		return "table-delete"
 	case cmdFold:
 		return "fold"
+	case cmdRepartition:
+		return "repartition"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -64,7 +67,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdFold {
+	if c < cmdNoop || c > cmdRepartition {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -235,6 +238,8 @@ func checkCommand(b []byte) error {
 		_, err = decodeTrim(body)
 	case cmdTablePut, cmdTableDelete:
 		_, err = decodeTableChange(cmd, body)
+	case cmdRepartition:
+		_, err = decodeRepartition(body)
 	}
 	return err
 }

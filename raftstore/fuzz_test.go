@@ -35,7 +35,7 @@ func FuzzCommand(f *testing.F) {
 	for _, c := range goldenCommands() {
 		seeds = append(seeds, c.b, c.b[:len(c.b)/2])
 	}
-	seeds = append(seeds, appendFold(nil, 3))
+	seeds = append(seeds, appendFold(nil, 3), goldenRepartition().append(nil))
 	seed(f, seeds...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newState()

@@ -16,6 +16,8 @@ type placement struct {
 	members   []Member
 	slots     []ring.Slot
 	coldMs    int64
+	began     uint64   // of the present layout; see ring.Table
+	before    []uint64 // likewise
 }
 
 // found makes the empty table of a new cluster.

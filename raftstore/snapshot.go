@@ -29,6 +29,7 @@ import (
 //	rewound   sink, uvarint seq, for each cursor that was moved back and has not got to where it was
 //	former    cluster id, uvarint last seq, for each cluster whose log this was
 //	open      uvarint partition, entries of open channels in their laid-out form and order
+//	layout    uvarint first epoch of the layout, then the last epoch of each partition of the one before; absent in the first
 //	end       uvarint number of occupied channels, uvarint number of open ones (absent: none)
 const (
 	snapshotMagic      = "innkeeper log 1\n"
@@ -42,6 +43,7 @@ const (
 	frameRewound  byte = 8
 	frameFormer   byte = 9
 	frameOpen     byte = 10
+	frameLayout   byte = 13
 
 	frameBytesMax    = 64 << 20
 	occupiedPerFrame = 32 << 10 // bytes
@@ -62,13 +64,14 @@ type snapshot struct {
 	fold     fold
 	rewound  []byte // payload of the frame; empty: no frame
 	former   []byte // likewise
+	layout   []byte // likewise
 }
 
 // snapshot freezes s.
 func (s *state) snapshot() *snapshot {
 	f := &snapshot{
 		head: s.appendHead(nil), events: s.events.view(), occupied: s.occupied, tables: s.tables.freeze(), nowMs: s.tables.nowMs,
-		fold: s.fold, opened: s.opened,
+		fold: s.fold, opened: s.opened, layout: s.appendLayout(nil),
 	}
 	for _, sink := range slices.Sorted(maps.Keys(s.rewound)) {
 		f.rewound = binary.AppendUvarint(appendBytes(f.rewound, sink), s.rewound[sink])
@@ -172,6 +175,9 @@ func (s *snapshot) write(w io.Writer) error {
 	}
 	if len(s.former) > 0 {
 		fw.frame(frameFormer, nil, s.former)
+	}
+	if len(s.layout) > 0 {
+		fw.frame(frameLayout, nil, s.layout)
 	}
 	for part, f := range s.parts {
 		writeSet(&fw, frameOccupied, uint64(part), f)
@@ -331,6 +337,8 @@ func (l *loader) load(kind byte, b []byte) error {
 		return l.tables.loadClock(b)
 	case frameTable:
 		return l.tables.load(b)
+	case frameLayout:
+		return l.loadLayout(b)
 	case frameFold:
 		return l.fold.load(b)
 	case frameRewound:

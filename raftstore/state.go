@@ -38,7 +38,7 @@ func (s *state) view() *View {
 		Index:     s.index,
 		ClusterID: s.clusterID,
 		Members:   s.members,
-		Table:     ring.Table{Version: s.version, Slots: s.slots},
+		Table:     ring.Table{Version: s.version, Slots: s.slots, Began: s.began, Before: s.before},
 		ColdMs:    s.coldMs,
 		LastSeq:   s.events.last,
 	}
@@ -99,6 +99,13 @@ func (s *state) apply(b []byte) (result any, placed bool, err error) {
 			return nil, false, fmt.Errorf("%v: %w", cmd, err)
 		}
 		return s.tables.change(c), false, nil
+	case cmdRepartition:
+		c, err := decodeRepartition(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		refused := s.repartition(c)
+		return refused, refused == nil, nil
 	}
 	return nil, false, fmt.Errorf("%v is not handled", cmd)
 }

@@ -61,6 +61,12 @@ func drawCommand(t *rapid.T, s *state) []byte {
 		return appendTrim(nil, seq)
 	case 4:
 		return cmdNoop.head(nil)
+	case 5:
+		c := Repartition{IfVersion: s.version - uint64(rapid.IntRange(0, 1).Draw(t, "stale")), TimeMs: int64(s.index)}
+		for range rapid.SampledFrom([]int{1, 2, 3, 4, 8}).Draw(t, "partitions") {
+			c.Slots = append(c.Slots, Placement{fmt.Sprintf("n%d", rapid.IntRange(0, 3).Draw(t, "owner")), ""})
+		}
+		return c.append(nil)
 	}
 	b := cmdRecords.head(nil)
 	for range rapid.IntRange(1, 3).Draw(t, "records") {
@@ -150,10 +156,14 @@ func TestLogInvariants(t *testing.T) {
 				cmd = clusterInit{"cluster", 4}.append(nil)
 			}
 			log = append(log, cmd)
-			epochs := slices.Clone(s.slots)
+			epochs, began := slices.Clone(s.slots), s.began
 			s.index++
 			if _, _, err := s.apply(cmd); err != nil {
 				t.Fatalf("entry %d: %v", i, err)
+			}
+			if s.began != began {
+				s.checkLayout(t, epochs)
+				epochs = nil
 			}
 			for part, old := range epochs {
 				now := s.slots[part]
@@ -183,6 +193,24 @@ func TestLogInvariants(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkLayout makes sure that the new layout has left all epochs of the old one behind, and remembers them.
+func (s *state) checkLayout(t failer, old []ring.Slot) {
+	t.Helper()
+	for part, slot := range s.slots {
+		if slot.Epoch != s.began || s.taken[part] != 0 {
+			t.Fatalf("partition %d begins with epoch %d and %d records taken, want %d and none", part, slot.Epoch, s.taken[part], s.began)
+		}
+	}
+	for part, slot := range old {
+		if slot.Epoch >= s.began || s.before[part] != slot.Epoch {
+			t.Fatalf("partition %d ended with epoch %d, noted as %d; the new layout begins with %d", part, slot.Epoch, s.before[part], s.began)
+		}
+	}
+	if len(s.before) != len(old) || len(s.parts) != len(s.slots) || len(s.open) != len(s.slots) || len(s.taken) != len(s.slots) {
+		t.Fatalf("%d partitions became %d; sets %d and %d, numbers %d, noted %d", len(old), len(s.slots), len(s.parts), len(s.open), len(s.taken), len(s.before))
+	}
 }
 
 // failer is what helpers need of *testing.T and *rapid.T.

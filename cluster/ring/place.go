@@ -138,7 +138,8 @@ func (p *placement) weight(m int, part uint32) uint64 {
 // Apply gives the table that changes make of t, as the replicated log does it: an epoch goes up when the owner changes
 // or its boot does. The version is left to the caller. Changes of slots that do not exist are ignored. t itself stays as it is.
 func (t Table) Apply(changes []Change) Table {
-	next := Table{Version: t.Version, Slots: slices.Clone(t.Slots)}
+	next := t
+	next.Slots = slices.Clone(t.Slots)
 	for _, c := range changes {
 		if int(c.Part) >= len(next.Slots) {
 			continue

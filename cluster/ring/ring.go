@@ -48,7 +48,12 @@ type Slot struct {
 }
 
 // Table says who owns each partition. Tables are values: a published one is never written again.
+//
+// How the ring is cut is a layout. When the number of partitions changes, a new one begins: the numbers of partitions mean
+// other ranges from then on. Epochs tell them apart, since all of a layout are above all of those before.
 type Table struct {
 	Version uint64
 	Slots   []Slot
+	Began   uint64   // epoch that the present layout began with; 0 for the first
+	Before  []uint64 // by partition of the layout before: the epoch it ended with; nil in the first
 }
