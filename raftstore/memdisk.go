@@ -17,6 +17,7 @@ import (
 type Write struct {
 	Op    string // "log", "delete", "stable" or "snapshot"
 	Bytes int
+	Data  [][]byte // the commands, of "log"
 }
 
 // MemDisk is a Disk in memory for simulations. It outlives the Stores that use it: what a write had made of it when it
@@ -26,6 +27,7 @@ type MemDisk struct {
 	node    string
 	session *memSession                                  // the one in use
 	hook    func(Write) (delay time.Duration, err error) // asked before each write
+	written func(Write)                                  // told after each write
 	logs    map[uint64]*raft.Log
 	first   uint64
 	last    uint64
@@ -72,6 +74,14 @@ func (d *MemDisk) OnWrite(hook func(Write) (delay time.Duration, err error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hook = hook
+}
+
+// OnWritten installs a hook that is told of each write once it is on the disk. nil removes it. The hook is called from any
+// goroutine.
+func (d *MemDisk) OnWritten(hook func(Write)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.written = hook
 }
 
 // Kill cuts the power: writes under way are lost, later ones of the Store that uses the disk now fail. The disk may be
@@ -149,13 +159,23 @@ func (s *memSession) write(w Write, change func(d *MemDisk) error) error {
 			return err
 		}
 	}
+	written, err := s.commit(change)
+	if err == nil && written != nil {
+		written(w)
+	}
+	return err
+}
+
+// commit changes the disk in one step and returns who is to be told.
+func (s *memSession) commit(change func(d *MemDisk) error) (written func(Write), err error) {
+	d := s.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.session != s {
-		return errKilled
+		return nil, errKilled
 	}
 	s.syncs++
-	return change(d)
+	return d.written, change(d)
 }
 
 // IsMonotonic tells raft that entries are contiguous.
@@ -191,10 +211,12 @@ func (s *memSession) StoreLogs(logs []*raft.Log) error {
 		return nil
 	}
 	size := 0
-	for _, l := range logs {
+	data := make([][]byte, len(logs))
+	for i, l := range logs {
 		size += len(l.Data)
+		data[i] = l.Data
 	}
-	return s.write(Write{"log", size}, func(d *MemDisk) error {
+	return s.write(Write{"log", size, data}, func(d *MemDisk) error {
 		first, last, replace, err := newLogBounds(d.first, d.last, logs)
 		if err != nil {
 			return err
@@ -226,7 +248,7 @@ func (s *memSession) DeleteRange(lo, hi uint64) error {
 }
 
 func (s *memSession) Set(key, val []byte) error {
-	return s.write(Write{"stable", len(val)}, func(d *MemDisk) error {
+	return s.write(Write{Op: "stable", Bytes: len(val)}, func(d *MemDisk) error {
 		d.stable[string(key)] = slices.Clone(val)
 		return nil
 	})
@@ -239,7 +261,7 @@ func (s *memSession) Get(key []byte) ([]byte, error) {
 }
 
 func (s *memSession) SetUint64(key []byte, val uint64) error {
-	return s.write(Write{"stable", 8}, func(d *MemDisk) error {
+	return s.write(Write{Op: "stable", Bytes: 8}, func(d *MemDisk) error {
 		d.numbers[string(key)] = val
 		return nil
 	})
@@ -319,7 +341,7 @@ func (k *memSink) Close() error {
 	}
 	k.done = true
 	k.meta.Size = int64(k.buf.Len())
-	return k.session.write(Write{"snapshot", k.buf.Len()}, func(d *MemDisk) error {
+	return k.session.write(Write{Op: "snapshot", Bytes: k.buf.Len()}, func(d *MemDisk) error {
 		d.snaps = slices.Insert(d.snaps, 0, &memSnapshot{meta: k.meta, data: k.buf.Bytes()})
 		d.snaps = d.snaps[:min(len(d.snaps), snapshotsKept)]
 		return nil

@@ -32,6 +32,7 @@ type boot struct {
 	store      *raftstore.Store
 	cluster    *cluster.Cluster
 	host       *channel.Host
+	registrar  registrar // the host, for what gateways say
 	gateway    *transport.Gateway
 	dispatcher *dispatch.Dispatcher
 	keys       *auth.Keys
@@ -114,10 +115,11 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		return nil, err
 	}
 	b.host = channel.NewHost(channel.HostConfig{
-		Log: obligations{b.store}, Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
+		Log: joined[channel.Log](n.opts.joints.log, obligations{b.store}), Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
 		Settings: settingsOf(c, b.authority.namespace), Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
+	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
 		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
@@ -166,7 +168,10 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dispatch.New(dispatch.Config{Log: eventLog{b.store}, Rules: rules, Dial: b.node.net.Dial, Logger: b.log})
+	return dispatch.New(dispatch.Config{
+		Log:   joined[dispatch.EventLog](b.node.opts.joints.events, eventLog{b.store}),
+		Rules: rules, Dial: b.node.net.Dial, Logger: b.log,
+	})
 }
 
 // checkCluster refuses a configuration that contradicts what the cluster has agreed on.

@@ -31,6 +31,8 @@ type Options struct {
 	// Log may change how the log runs before it is opened, where its own defaults do not fit; nil leaves them. For
 	// simulations.
 	Log func(*raftstore.Config)
+
+	joints joints
 }
 
 // Node is one process's part of a cluster. Run and Kill are called once; the rest may be called at any time.

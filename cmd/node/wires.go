@@ -58,7 +58,7 @@ type owners struct {
 // ToOwner implements transport.Owners. It never blocks.
 func (o *owners) ToOwner(part uint32, r transport.Route, m channel.ToOwner) bool {
 	if r.Node == o.self.Node {
-		if o.b.host.FromGateway(o.self, part, r.Epoch, m) {
+		if o.b.registrar.FromGateway(o.self, part, r.Epoch, m) {
 			return true
 		}
 		o.b.cluster.ResetLink(o.self.Node)
@@ -83,7 +83,7 @@ func (b *boot) onToOwner(from cluster.Peer, payload []byte) {
 		b.cluster.ResetLink(from.Node)
 		return
 	}
-	if !b.host.FromGateway(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m) {
+	if !b.registrar.FromGateway(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m) {
 		b.cluster.ResetLink(from.Node)
 	}
 }
