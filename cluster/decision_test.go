@@ -416,7 +416,7 @@ func TestObserverOrder(t *testing.T) {
 	self := standing{"a1", 1}
 	expect("nothing yet", step(&View{}, map[string]standing{"a": self}, false, false))
 	expect("a cluster", step(v, map[string]standing{"a": self}, true, false),
-		"members [{a a1} {b b1}]", "acquire 0@1", "routed 0 {a 1 1}", "lease true")
+		"members [{a a1} {b b1}]", "layout 2@0", "acquire 0@1", "routed 0 {a 1 1}", "lease true")
 	expect("again", step(v, map[string]standing{"a": self}, true, false))
 	expect("a link to b", step(v, map[string]standing{"a": self, "b": {"b1", 2}}, true, false), "routed 1 {b 1 2}")
 	expect("a new session", step(v, map[string]standing{"a": self, "b": {"b1", 3}}, true, false), "routed 1 {b 1 3}")

@@ -308,6 +308,34 @@ func (l *fakeLog) Commit(ctx context.Context, c MembershipChange) error {
 	})
 }
 
+func (l *fakeLog) Repartition(ctx context.Context, c Layout) error {
+	return l.lead(ctx, func() error {
+		f := l.raft
+		l.lag = false
+		f.apply(l)
+		old := f.history[len(f.history)-1]
+		if old.Version != c.IfVersion {
+			return ErrConflict
+		}
+		v := *old
+		v.Version++
+		v.Table = ring.Table{Version: v.Version, Slots: slices.Clone(c.Slots), Began: old.Table.Began + 1}
+		for _, slot := range old.Table.Slots {
+			v.Table.Before = append(v.Table.Before, slot.Epoch)
+			v.Table.Began = max(v.Table.Began, slot.Epoch+1)
+		}
+		for i := range v.Table.Slots {
+			v.Table.Slots[i].Epoch = v.Table.Began
+		}
+		f.history = append(f.history, &v)
+		if f.watch != nil {
+			f.watch(old, &v)
+		}
+		f.apply(l)
+		return nil
+	})
+}
+
 func (l *fakeLog) AddNonvoter(ctx context.Context, id, addr string) error {
 	return l.lead(ctx, func() error {
 		f := l.raft

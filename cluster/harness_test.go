@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // world is a network, a log and the nodes on them. It lives in a synctest bubble.
@@ -59,6 +61,9 @@ func (w *world) judge(old, now *View) {
 		if n != nil && !now.holds(p) && !n.killed.Load() && n.LeaseHeld() {
 			w.t.Errorf("%v is declared dead but holds its lease for another %v", p, n.lease.left(n.boottime()))
 		}
+	}
+	if now.Table.Began != old.Table.Began {
+		return // all of it is new
 	}
 	for part, s := range now.Table.Slots {
 		was := old.Table.Slots[part]
@@ -271,6 +276,7 @@ type recorder struct {
 	dead     int
 	messages map[Peer][]string
 	faults   []string
+	laid     bool
 	acquire  func(part uint32, epoch uint64) // hook
 	trace    []string
 }
@@ -292,6 +298,20 @@ func (r *recorder) Members(live []Peer) {
 	defer r.mu.Unlock()
 	r.note("members %v", live)
 	r.members = live
+}
+
+func (r *recorder) Layout(table ring.Table) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note("layout %d@%d", len(table.Slots), table.Began)
+	for part, epoch := range r.epochs {
+		if epoch >= table.Began && r.laid {
+			r.fault("%d was owned at epoch %d before a layout that begins with %d", part, epoch, table.Began)
+		}
+	}
+	r.laid = true
+	clear(r.owned)
+	clear(r.routes)
 }
 
 func (r *recorder) Acquire(part uint32, epoch uint64) {

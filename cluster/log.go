@@ -122,4 +122,6 @@ type Log interface {
 	// Commit commits a change. On the leader nil or ErrConflict mean that View shows everything committed before, also
 	// by former leaders; any other error that nothing is known about the change. An empty change is allowed: it asks just that.
 	Commit(ctx context.Context, change MembershipChange) error
+	// Repartition commits a new layout, with the errors of Commit.
+	Repartition(ctx context.Context, layout Layout) error
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // leasePoll is how often the lease is looked at while it is held: timers stand still while the machine sleeps, the
@@ -48,6 +50,7 @@ type told struct {
 	me       Peer
 
 	members []Peer
+	began   uint64   // epoch that the layout began with
 	owned   []uint64 // by partition: the epoch this node owns it under, 0 when it does not
 	routes  []Route  // by partition; the zero Route when it has none
 	follows []follow // by partition
@@ -80,7 +83,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 		t.members = live
 		t.observer.Members(slices.Clone(live))
 	}
-	t.resize(len(view.Table.Slots))
+	t.lay(view.Table)
 	mine := view.holds(t.me)
 	for part, slot := range view.Table.Slots {
 		was, is := t.owned[part], uint64(0)
@@ -153,20 +156,13 @@ func (t *told) bringFollowers(view *View, up map[string]standing, boots map[stri
 	}
 }
 
-// resize follows a changed number of partitions. What partitions are gone is over.
-func (t *told) resize(n int) {
-	for part := n; part < len(t.owned); part++ {
-		if t.owned[part] != 0 {
-			t.observer.Release(uint32(part), t.owned[part]+1)
-		}
-		if t.routes[part] != (Route{}) {
-			t.observer.Unrouted(uint32(part))
-		}
+// lay follows a new layout. All that was told of the one before is over with it.
+func (t *told) lay(table ring.Table) {
+	n := len(table.Slots)
+	if n == len(t.owned) && table.Began == t.began {
+		return
 	}
-	if n < len(t.owned) {
-		t.owned, t.routes, t.follows = t.owned[:n], t.routes[:n], t.follows[:n]
-	}
-	for len(t.owned) < n {
-		t.owned, t.routes, t.follows = append(t.owned, 0), append(t.routes, Route{}), append(t.follows, follow{})
-	}
+	t.began = table.Began
+	t.owned, t.routes, t.follows = make([]uint64, n), make([]Route, n), make([]follow, n)
+	t.observer.Layout(table)
 }

@@ -1,5 +1,7 @@
 package cluster
 
+import "innkeeper/cluster/ring"
+
 // Route says where the owner of a partition is reached. A gateway that is told another route than before must register
 // everything it holds in the partition again.
 type Route struct {
@@ -11,18 +13,21 @@ type Route struct {
 // Observer is told what a node must act on. One goroutine makes all calls, one at a time, none before Start and
 // none after Stop returned. Calls must not block for long, and must not call Stop.
 //
-// What one change of the view brings comes in this order: Lease(false), Members, Release and Acquire, Routed and
+// What one change of the view brings comes in this order: Lease(false), Members, Layout, Release and Acquire, Routed and
 // Unrouted, Lease(true), DeclaredDead. Changes that follow each other quickly may be told as one.
 type Observer interface {
 	// Members is every committed live boot, this node's included, in order of node id.
 	Members(live []Peer)
+	// Layout says how the ring is cut: first when that is known, then whenever it is cut anew. It ends whatever was owned
+	// and routed under the layout before; partitions are those of the new one from then on. table is never written again.
+	Layout(table ring.Table)
 	// Acquire makes this node the owner of a partition. It is called again, after a Release, when the epoch goes up.
 	Acquire(part uint32, epoch uint64)
 	// Release ends the ownership; epoch is the one that ended it.
 	Release(part uint32, epoch uint64)
 	// Routed says that the committed owner is known and linked.
 	Routed(part uint32, r Route)
-	// Unrouted says that the owner is unknown, or the link to it is down. All partitions begin unrouted.
+	// Unrouted says that the owner is unknown, or the link to it is down. All partitions of a layout begin unrouted.
 	Unrouted(part uint32)
 	// Lease says whether this node may act. It begins as false.
 	Lease(held bool)

@@ -16,6 +16,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster"
+	"innkeeper/cluster/ring"
 	"innkeeper/cmd/node/config"
 	"innkeeper/raftstore"
 	"innkeeper/transport"
@@ -279,6 +280,9 @@ func (o *observer) Members(live []cluster.Peer) {
 	}
 	o.host.SetMembers(ids)
 }
+
+// Layout needs no more than what checkCluster sees: nothing changes the number of partitions of a running cluster yet.
+func (o *observer) Layout(ring.Table) {}
 
 func (o *observer) Acquire(part uint32, epoch uint64) {
 	if !o.refused {

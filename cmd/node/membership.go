@@ -92,4 +92,16 @@ func (m *membership) Commit(ctx context.Context, c cluster.MembershipChange) err
 	return err
 }
 
+func (m *membership) Repartition(ctx context.Context, c cluster.Layout) error {
+	out := raftstore.Repartition{IfVersion: c.IfVersion, TimeMs: c.TimeMs}
+	for _, s := range c.Slots {
+		out.Slots = append(out.Slots, raftstore.Placement{Owner: s.Owner, Follower: s.Follower})
+	}
+	err := m.store.Repartition(ctx, out)
+	if errors.Is(err, raftstore.ErrConflict) {
+		return cluster.ErrConflict
+	}
+	return err
+}
+
 var _ cluster.Log = (*membership)(nil)
