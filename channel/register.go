@@ -116,6 +116,9 @@ func (s *State) setWatch(v *vector, r *Register, fresh bool) {
 
 // isHeld reports whether what makes a channel occupied is there.
 func (s *State) isHeld() bool {
+	if s.profile.Meta {
+		return false
+	}
 	if s.profile.OccupiedByConnections {
 		return s.attached()
 	}

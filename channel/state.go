@@ -7,6 +7,7 @@ type Settings struct {
 	VacateDelay           time.Duration // empty for this long before vacated is proposed
 	IdleClose             time.Duration // unattached and unused for this long before the channel closes
 	OccupancyInterval     time.Duration // occupancy events that cross no zero wait at most this long
+	Meta                  bool          // a metachannel: nobody is told that it is open or occupied, and it is not counted
 	Lifecycle             bool          // the log learns when the channel opens and closes
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
@@ -151,8 +152,9 @@ func (s *State) RestoreOpen(now Moment) {
 	s.life, s.open, s.usedAt = said, true, now.Since
 }
 
-// Open reports whether the channel is open: attached, or used within the last IdleClose.
-func (s *State) Open() bool { return s.open }
+// Open reports whether the channel is open: attached, or used within the last IdleClose. A metachannel is not counted
+// among those that are.
+func (s *State) Open() bool { return s.open && !s.profile.Meta }
 
 // Occupied reports whether the log holds the channel as occupied, as far as this owner knows.
 func (s *State) Occupied() bool { return s.phase >= occupied }

@@ -46,6 +46,9 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 		noEcho:  params["echo"] == "false" || c.noEcho && params["echo"] != "true",
 		serial:  pm.ChannelSerial,
 	}
+	if name.Meta() {
+		order.granted &= protocol.ModeSubscribe // nothing else can be done there
+	}
 	if order.granted == 0 {
 		return nil, protocol.Errorf(protocol.CodeNoCapability, "the key's capability on %q grants none of the requested modes", name.Resource())
 	}
@@ -90,7 +93,7 @@ func (c *conn) channelName(written string) (protocol.Name, *protocol.ErrorInfo) 
 	case err != nil:
 		return name, err
 	case name.Meta():
-		return name, protocol.Errorf(protocol.CodeBadChannelName, "metachannels are not supported yet: %q", written)
+		return name, c.g.metachannel(c.identity.App, name)
 	case name.Qualifier == protocol.QualifierFilter:
 		return name, protocol.Errorf(protocol.CodeBadChannelName, "filtered channels are not supported yet: %q", written)
 	}

@@ -50,6 +50,7 @@ type conn struct {
 	opened atomic.Int32                  // attachments, for introspection
 	out    outbox
 	acks   acks
+	met    *ClientEvent // told at the end; nil when it began unwatched. Static once the read loop runs
 
 	lapse lapse // guarded by lapses.mu
 
@@ -131,6 +132,7 @@ func (c *conn) run() {
 		}
 	}
 	c.end(endGone, 0, nil) // unless it ended for a better reason
+	c.announceClosed()
 	c.leaveChannels()
 	c.logEnd()
 	c.finish()

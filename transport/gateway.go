@@ -26,17 +26,20 @@ type GatewayConfig struct {
 	Boot       string       // this start of the node: makes ids of occupancy events unique
 	Logger     *slog.Logger // nil discards
 
-	Shards             int           // of the hub; the number of CPUs, 8 at most
-	OutboxBytes        int           // that may wait for one connection; 1 MiB
-	MaxMessageSize     int           // bytes of one publish; 65536
-	MaxFrameSize       int           // bytes of one frame from a client; 524288
-	MaxInboundRate     int           // told to clients, messages per second; 1000
-	MaxChannels        int           // attachments of one connection; 200
-	MaxInflight        int           // un-acknowledged publishes of one connection before it is not read any more; 256
-	MaxInflightBytes   int           // their message data; 1 MiB
-	RequestsMax        int           // waiting for the owners of one shard's partitions; 100,000
-	RequestTimeout     time.Duration // for a publish or query to be answered; 10 s
-	AttachTimeout      time.Duration // for an attach to be confirmed, shorter than the clients' own 10 s; 9 s
+	Shards           int           // of the hub; the number of CPUs, 8 at most
+	OutboxBytes      int           // that may wait for one connection; 1 MiB
+	MaxMessageSize   int           // bytes of one publish; 65536
+	MaxFrameSize     int           // bytes of one frame from a client; 524288
+	MaxInboundRate   int           // told to clients, messages per second; 1000
+	MaxChannels      int           // attachments of one connection; 200
+	MaxInflight      int           // un-acknowledged publishes of one connection before it is not read any more; 256
+	MaxInflightBytes int           // their message data; 1 MiB
+	RequestsMax      int           // waiting for the owners of one shard's partitions; 100,000
+	RequestTimeout   time.Duration // for a publish or query to be answered; 10 s
+	AttachTimeout    time.Duration // for an attach to be confirmed, shorter than the clients' own 10 s; 9 s
+	// Lifecycle says for which apps the log knows when channels open and close; nil: for all.
+	Lifecycle func(app string) bool
+
 	ConnectionStateTTL time.Duration // told to clients: how long they try before they count as suspended; 2 min
 }
 
@@ -84,15 +87,16 @@ func (c *GatewayConfig) setDefaults() {
 // Gateway holds the client connections of one boot of a node. All methods are safe for concurrent use.
 type Gateway struct {
 	// Static after construction.
-	cfg     GatewayConfig
-	log     *slog.Logger
-	shards  []*shard
-	sweeper sweeper
-	holders holders
-	lapses  lapses
-	stop    chan struct{} // closed to end the shards, the sweeper and lapses
-	swept   chan struct{} // closed by the sweeper at its end
-	lapsed  chan struct{} // closed by lapses at its end
+	cfg       GatewayConfig
+	log       *slog.Logger
+	shards    []*shard
+	sweeper   sweeper
+	holders   holders
+	lapses    lapses
+	announcer *announcer
+	stop      chan struct{} // closed to end the shards, the sweeper and lapses
+	swept     chan struct{} // closed by the sweeper at its end
+	lapsed    chan struct{} // closed by lapses at its end
 
 	version   atomic.Uint64 // of the last Register
 	requestID atomic.Uint64
@@ -144,6 +148,8 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 		defer close(g.lapsed)
 		g.lapses.run(g.stop)
 	}()
+	g.announcer = newAnnouncer(g)
+	go g.announcer.run()
 	return g
 }
 
@@ -196,6 +202,7 @@ func (g *Gateway) FromOwner(node string, part uint32, epoch uint64, m channel.To
 func (g *Gateway) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	c := &conn{g: g}
 	k := c.setUp(r)
+	event := c.eventOf(r)
 	if !g.enter() {
 		http.Error(w, "the node is being stopped", http.StatusServiceUnavailable)
 		return
@@ -212,6 +219,7 @@ func (g *Gateway) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	g.count.connects.Add(1)
 	g.sweeper.add(c)
 	c.greet(k)
+	c.announceGreeted(event, k.refusal)
 	go c.run()
 }
 
@@ -259,8 +267,10 @@ func (g *Gateway) Close() {
 		g.helpers.Wait()
 		g.sweeper.each(func(c *conn) { c.dismiss(endDrained, 1012, errDraining) })
 		g.conns.Wait()
+		g.announcer.stop()
 		close(g.stop)
 	}
+	<-g.announcer.done
 	<-g.swept
 	<-g.lapsed
 	for _, s := range g.shards {

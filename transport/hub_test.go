@@ -81,7 +81,9 @@ func TestAttachIsRefused(t *testing.T) {
 	}{
 		"invalid name":      {testKey, ":hell", nil, 40010},
 		"empty name":        {testKey, "", nil, 40010},
-		"metachannel":       {testKey, "[meta]channel.lifecycle", nil, 40010},
+		"metachannel":       {testKey, "[meta]channel.lifecycles", nil, 40010},
+		"not for all":       {limitedKey, "[meta]log", nil, 40160},
+		"only subscribing":  {testKey, "[meta]log", map[string]string{"modes": "publish,presence"}, 40160},
 		"filter":            {testKey, "[filter=bmFtZQ==]a", nil, 40010},
 		"capability":        {limitedKey, "other", nil, 40160},
 		"modes":             {limitedKey, "read", map[string]string{"modes": "publish"}, 40160},
@@ -277,7 +279,7 @@ func TestPublishIsRefused(t *testing.T) {
 		"capability":  {limitedKey, "", `"channel":"read","messages":[{"name":"x"}]`, 40160},
 		"mode":        {testKey, "subscribe", `"channel":"room","messages":[{"name":"x"}]`, 40165},
 		"name":        {testKey, "", `"channel":":x","messages":[{"name":"x"}]`, 40010},
-		"meta":        {testKey, "", `"channel":"[meta]log","messages":[{"name":"x"}]`, 40010},
+		"meta":        {testKey, "", `"channel":"[meta]log","messages":[{"name":"x"}]`, 40160},
 		"too large":   {testKey, "", `"channel":"room","messages":[{"data":"` + strings.Repeat("x", 65537) + `"}]`, 40009},
 		"client id":   {testKey + "&clientId=alice", "", `"channel":"room","messages":[{"clientId":"bob"}]`, 40012},
 		"forced":      {testKey, "", `"channel":"room","params":{"_forceNack":"true"},"messages":[{"name":"x"}]`, 40099},
@@ -374,6 +376,7 @@ func TestUnansweredPublishIsRefused(t *testing.T) {
 		if took := time.Since(before).Round(100 * time.Millisecond); took != 10*time.Second {
 			t.Errorf("after %v", took)
 		}
+		time.Sleep(w.g.cfg.RequestTimeout) // what asked whether anybody watches metachannels ends as well
 		if n := w.g.Stats().Requests; n != 0 {
 			t.Errorf("%d requests left", n)
 		}

@@ -64,6 +64,9 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 
 // mayPublish asks the attachment of that name, or the capability where there is none.
 func (c *conn) mayPublish(written string, name protocol.Name) *protocol.ErrorInfo {
+	if name.Meta() {
+		return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted: nothing can be published on a metachannel, this is %q", written)
+	}
 	a := c.find(written)
 	if a != nil && a.asked.Has(protocol.ModePublish) {
 		return nil

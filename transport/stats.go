@@ -9,15 +9,16 @@ import (
 
 // counters are written all over the gateway.
 type counters struct {
-	connects   atomic.Uint64
-	framesIn   atomic.Uint64
-	messagesIn atomic.Uint64
-	bytesIn    atomic.Uint64
-	bytesOut   atomic.Uint64
-	acks       atomic.Uint64
-	nacks      atomic.Uint64
-	queueFull  atomic.Uint64
-	endings    [numEndings]atomic.Uint64
+	connects    atomic.Uint64
+	framesIn    atomic.Uint64
+	messagesIn  atomic.Uint64
+	bytesIn     atomic.Uint64
+	bytesOut    atomic.Uint64
+	acks        atomic.Uint64
+	nacks       atomic.Uint64
+	queueFull   atomic.Uint64
+	unannounced atomic.Uint64
+	endings     [numEndings]atomic.Uint64
 }
 
 // Stats is what a gateway has now and has done since its start.
@@ -42,6 +43,7 @@ type Stats struct {
 	ContinuityLosses uint64 // attachments told that they may have missed messages
 	StaleFrames      uint64 // from nodes that do not own the partition any more
 	QueueFull        uint64 // frames from owners refused because a queue was full
+	Unannounced      uint64 // events that metachannels were not told of, since there were too many
 
 	// Endings counts connections that ended, by reason.
 	Endings map[string]uint64
@@ -61,6 +63,7 @@ func (g *Gateway) Stats() Stats {
 		Nacks:          n.nacks.Load(),
 		OverflowCloses: n.endings[endOverflow].Load(),
 		QueueFull:      n.queueFull.Load(),
+		Unannounced:    n.unannounced.Load(),
 		Endings:        make(map[string]uint64, numEndings-1),
 	}
 	for e := endGone; e < numEndings; e++ {

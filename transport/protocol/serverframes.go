@@ -344,6 +344,13 @@ func appendMetricsText(b []byte, c *channel.Counts, which channel.Category) []by
 	return w.b
 }
 
+// AppendMetrics appends the counts of all categories as a JSON object.
+func AppendMetrics(dst []byte, c *channel.Counts) []byte {
+	w := writer{b: dst, f: JSON}
+	w.metrics(c, AllCategories)
+	return w.b
+}
+
 // metrics writes the categories asked for; zeros are written, never left out.
 func (w *writer) metrics(c *channel.Counts, which channel.Category) {
 	in := w.openMap()

@@ -1,0 +1,144 @@
+package transport
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"innkeeper/transport/auth"
+	"innkeeper/transport/protocol"
+)
+
+// ClientEvent is the data of an event about a client's connection or request.
+type ClientEvent struct {
+	Host         string            `json:"host"`
+	Transport    string            `json:"transport,omitempty"` // of a connection
+	Method       string            `json:"method,omitempty"`    // of a request, as the next two
+	Path         string            `json:"path,omitempty"`
+	PathPattern  string            `json:"pathPattern,omitempty"`
+	RequestID    string            `json:"requestId,omitempty"`
+	Site         string            `json:"site"`
+	Headers      map[string]string `json:"headers"`
+	Query        map[string]string `json:"query"` // without credentials
+	ConnectionID string            `json:"connectionId,omitempty"`
+	ClientID     string            `json:"clientId,omitempty"`
+	Channels     []string          `json:"channels,omitempty"`
+	Duration     int64             `json:"duration,omitempty"` // ms
+	Credential   *Credential       `json:"credential,omitempty"`
+	Error        *EventError       `json:"error,omitempty"`
+
+	app string
+}
+
+// Credential says by what key a client came, without its secret.
+type Credential struct {
+	Type string `json:"type"` // key or token
+	Key  string `json:"keyName,omitempty"`
+}
+
+// EventError is why a connection or request was refused.
+type EventError struct {
+	Message    string `json:"message"`
+	Code       int    `json:"code"`
+	StatusCode int    `json:"statusCode"`
+}
+
+// NewClientEvent describes a request, without what is secret in it.
+func NewClientEvent(r *http.Request, site string) *ClientEvent {
+	e := &ClientEvent{Host: r.Host, Site: site, Headers: map[string]string{}, Query: map[string]string{}, RequestID: r.Header.Get("X-Request-Id")}
+	if e.RequestID == "" {
+		e.RequestID = r.URL.Query().Get("request_id")
+	}
+	for name, values := range r.Header {
+		switch name = strings.ToLower(name); name {
+		case "authorization", "cookie", "x-ably-errorcode", "sec-websocket-key", "proxy-authorization":
+		default:
+			e.Headers[name] = strings.Join(values, ", ")
+		}
+	}
+	query, _ := url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
+	for name, values := range query {
+		switch strings.ToLower(name) {
+		case "key", "accesstoken", "access_token", "resume", "recover", "connectionkey":
+		default:
+			e.Query[name] = strings.Join(values, ",")
+		}
+	}
+	return e
+}
+
+// Refused adds why.
+func (e *ClientEvent) Refused(err *protocol.ErrorInfo) *ClientEvent {
+	if err != nil {
+		e.Error = &EventError{Message: err.Message, Code: err.Code, StatusCode: err.StatusCode}
+	}
+	return e
+}
+
+// By adds who the client is.
+func (e *ClientEvent) By(id auth.Identity) *ClientEvent {
+	e.ClientID = id.ClientID
+	if id.KeyName != "" {
+		e.Credential = &Credential{Type: "key", Key: id.KeyName}
+	}
+	return e
+}
+
+// eventOf describes a connection's request for those who watch connections; nil when nobody does.
+func (c *conn) eventOf(r *http.Request) *ClientEvent {
+	app := c.identity.App
+	if app == "" { // refused: the key it came with says whom it concerns, if there is such a key
+		if cred, err := auth.FromRequest(r, r.URL.Query()); err == nil {
+			name, _, _ := strings.Cut(cred.Key, ":")
+			of, id, _ := strings.Cut(name, ".")
+			if _, ok := c.g.cfg.Auth.Lookup(of, id); ok {
+				app = of
+			}
+		}
+	}
+	if app == "" || c.g.announcer.idle(app) {
+		return nil
+	}
+	e := NewClientEvent(r, c.g.cfg.NodeID)
+	e.Transport, e.app = "web_socket", strings.Clone(app)
+	return e
+}
+
+// announceGreeted tells of a connection that was greeted or refused.
+func (c *conn) announceGreeted(e *ClientEvent, refusal *protocol.ErrorInfo) {
+	switch {
+	case e == nil:
+		return
+	case refusal != nil:
+		c.g.Announce(e.app, MetaClientConnections, "connection.refused", e.Refused(refusal))
+		return
+	case c.tally == nil:
+		return // sent away: it comes back on another node
+	}
+	e.ConnectionID = c.id
+	e.By(c.identity)
+	c.met = e
+	for _, meta := range []string{MetaClientConnections, MetaConnectionLifecycle} {
+		c.g.Announce(e.app, meta, "connection.opened", e)
+	}
+}
+
+// announceClosed tells of the end of a connection that was greeted.
+func (c *conn) announceClosed() {
+	if c.tally == nil || c.g.announcer.idle(c.identity.App) {
+		return
+	}
+	e := ClientEvent{Transport: "web_socket", Site: c.g.cfg.NodeID, Headers: map[string]string{}, Query: map[string]string{}}
+	if c.met != nil {
+		e = *c.met
+	}
+	e.ConnectionID, e.Duration = c.id, time.Now().UnixMilli()-c.since
+	for _, a := range c.attachments {
+		e.Channels = append(e.Channels, a.name)
+	}
+	e.By(c.identity)
+	for _, meta := range []string{MetaClientConnections, MetaConnectionLifecycle} {
+		c.g.Announce(c.identity.App, meta, "connection.closed", &e)
+	}
+}
