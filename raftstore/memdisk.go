@@ -20,6 +20,14 @@ type Write struct {
 	Data  [][]byte // the commands, of "log"
 }
 
+// Torn is what a MemDisk's hook returns as error for a write that fails and yet leaves something behind, as when an fsync
+// fails or the power goes.
+type Torn struct {
+	Share float64 // of the entries of a log write, from the first on; of any other write: all of it if this is 1, else nothing
+}
+
+func (t *Torn) Error() string { return fmt.Sprintf("input/output error, %.0f %% written", 100*t.Share) }
+
 // MemDisk is a Disk in memory for simulations. It outlives the Stores that use it: what a write had made of it when it
 // returned is there for the next one, and a write that was still under way at Kill is lost.
 type MemDisk struct {
@@ -69,7 +77,8 @@ func (d *MemDisk) ClusterID() string {
 func (d *MemDisk) Close() error { return nil }
 
 // OnWrite installs a hook that is asked before each write: the write takes the delay, and fails if err is not nil
-// (the node then stops, as it would on a real disk). nil removes it. The hook is called from any goroutine.
+// (the node then stops, as it would on a real disk); unless err is a *Torn nothing of it is there later. nil removes the
+// hook. It is called from any goroutine.
 func (d *MemDisk) OnWrite(hook func(Write) (delay time.Duration, err error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,12 +150,24 @@ func (s *memSession) close() error {
 
 // write asks the hook, waits, and then changes the disk in one step.
 func (s *memSession) write(w Write, change func(d *MemDisk) error) error {
+	return s.writeShare(w, func(d *MemDisk, share float64) error {
+		if share < 1 {
+			return nil
+		}
+		return change(d)
+	})
+}
+
+// writeShare is write for what may also be written in part.
+func (s *memSession) writeShare(w Write, change func(d *MemDisk, share float64) error) error {
 	d := s.disk
 	d.mu.Lock()
 	hook := d.hook
 	d.mu.Unlock()
+	share, failure := 1.0, error(nil)
 	if hook != nil {
-		delay, err := hook(w)
+		var delay time.Duration
+		delay, failure = hook(w)
 		if delay > 0 {
 			t := time.NewTimer(delay)
 			defer t.Stop()
@@ -155,19 +176,24 @@ func (s *memSession) write(w Write, change func(d *MemDisk) error) error {
 			case <-s.dead:
 			}
 		}
-		if err != nil {
-			return err
-		}
 	}
-	written, err := s.commit(change)
-	if err == nil && written != nil {
+	if torn, ok := errors.AsType[*Torn](failure); ok {
+		share = torn.Share
+	} else if failure != nil {
+		return failure
+	}
+	written, err := s.commit(share, change)
+	if err != nil {
+		return err
+	}
+	if failure == nil && written != nil {
 		written(w)
 	}
-	return err
+	return failure
 }
 
 // commit changes the disk in one step and returns who is to be told.
-func (s *memSession) commit(change func(d *MemDisk) error) (written func(Write), err error) {
+func (s *memSession) commit(share float64, change func(d *MemDisk, share float64) error) (written func(Write), err error) {
 	d := s.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,7 +201,7 @@ func (s *memSession) commit(change func(d *MemDisk) error) (written func(Write),
 		return nil, errKilled
 	}
 	s.syncs++
-	return d.written, change(d)
+	return d.written, change(d, share)
 }
 
 // IsMonotonic tells raft that entries are contiguous.

@@ -32,7 +32,9 @@ type Node struct {
 	Index int
 	IP    string
 	sim   *Sim
-	disk  *raftstore.MemDisk
+	disk  atomic.Pointer[raftstore.MemDisk]
+	ill   atomic.Bool  // its disk fails: processes may end by themselves
+	away  atomic.Bool  // it left, and nobody is to start it meanwhile
 	skew  atomic.Int64 // added to the clock that leases count, in nanoseconds
 
 	turn    chan struct{}           // held by whoever starts or ends a process; a mutex would stop fake time meanwhile
@@ -52,7 +54,9 @@ type process struct {
 func nodeIP(i int) string { return fmt.Sprintf("10.0.0.%d", i+1) }
 
 func newNode(s *Sim, i int) *Node {
-	return &Node{Index: i, IP: nodeIP(i), sim: s, disk: raftstore.NewMemDisk(), turn: make(chan struct{}, 1), outages: make(map[OutageKind]int)}
+	n := &Node{Index: i, IP: nodeIP(i), sim: s, turn: make(chan struct{}, 1), outages: make(map[OutageKind]int)}
+	n.disk.Store(raftstore.NewMemDisk())
+	return n
 }
 
 // config is what the node is started with.
@@ -86,6 +90,9 @@ func (n *Node) config() config.Config {
 	cfg.Apps = []config.App{app}
 	cfg.StateEvents.VacatedDelay = o.VacateDelay
 	cfg.StateEvents.RestartGrace = o.RestartGrace
+	if o.EventsMax > 0 {
+		cfg.StateEvents.Retention, cfg.StateEvents.RetentionMax = o.EventsMax, o.EventsMax
+	}
 	cfg.Cluster.Partitions = o.Partitions
 	return cfg
 }
@@ -104,11 +111,11 @@ func (n *Node) Start() {
 	}
 	host := n.sim.Net.Revive(n.IP)
 	built, err := node.New(node.Options{
-		Config: n.config(), Net: host, Disk: n.disk, Boottime: n.boottime, Logger: n.sim.logger(n.Index),
+		Config: n.config(), Net: host, Disk: n.disk.Load(), Boottime: n.boottime, Logger: n.sim.logger(n.Index),
 		Log: n.sim.Options.tune,
 	})
 	if err != nil {
-		n.sim.fail("node %d cannot start: %v", n.Index, err)
+		n.trouble("cannot start", err)
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -117,10 +124,29 @@ func (n *Node) Start() {
 	n.sim.wg.Go(func() {
 		defer close(p.done)
 		if err := built.Run(ctx); err != nil && !p.bye.Load() {
-			n.sim.fail("node %d stopped by itself: %v", n.Index, err)
+			n.trouble("stops by itself", err)
+			n.fell(p)
 		}
 	})
 	n.over(Dead)
+}
+
+// trouble notes that a process did not start, or ended by itself, which is a failure of the run unless its disk is at
+// fault.
+func (n *Node) trouble(what string, err error) {
+	if n.ill.Load() {
+		n.sim.note("node %d %s: %v", n.Index, what, err)
+	} else {
+		n.sim.fail("node %d %s: %v", n.Index, what, err)
+	}
+}
+
+// fell notes that a process is gone that nobody ended.
+func (n *Node) fell(p *process) {
+	if n.process.CompareAndSwap(p, nil) {
+		n.begin(Dead)
+		n.sim.Net.Exit(n.IP)
+	}
 }
 
 // Kill ends the process as kill -9 does: its peers see resets, or orderly ends where the kernel would send those.
@@ -131,7 +157,7 @@ func (n *Node) Kill(reset bool) {
 	if p == nil {
 		return
 	}
-	n.disk.Kill()
+	n.disk.Load().Kill()
 	if reset {
 		n.sim.Net.Kill(n.IP)
 	} else {
@@ -175,7 +201,7 @@ func (n *Node) Ready() bool {
 }
 
 // ID is the node id in the cluster.
-func (n *Node) ID() string { return n.disk.NodeID() }
+func (n *Node) ID() string { return n.disk.Load().NodeID() }
 
 // begin notes the start of an outage, unless one of the kind lasts already.
 func (n *Node) begin(k OutageKind) {

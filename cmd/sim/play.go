@@ -3,8 +3,6 @@ package sim
 import (
 	"sync"
 	"time"
-
-	"innkeeper/raftstore"
 )
 
 // Play does to the cluster what a schedule says, and returns when all of it is undone again.
@@ -60,11 +58,21 @@ func (s *Sim) hurt(f Fault) {
 		s.Hooks.SetMode(HookOK)
 		s.note("webhooks: ok")
 	case SlowDisk:
-		s.note("the disk of node %d takes %v a write", f.Node, f.Delay)
-		nodes[f.Node].disk.OnWrite(func(raftstore.Write) (time.Duration, error) { return f.Delay, nil })
+		s.slowDisk(nodes[f.Node], f)
+	case BadDisk, FullDisk:
+		s.breakDisk(nodes[f.Node], f)
+	case SlowWire:
+		s.slowWire(nodes[f.Node], nodes[f.Peer], f)
+	case RejectPair:
+		s.note("nodes %d and %d reject each other", f.Node, f.Peer)
+		s.reject(nodes[f.Node], nodes[f.Peer], 1)
 		time.Sleep(f.For)
-		nodes[f.Node].disk.OnWrite(nil)
-		s.note("the disk of node %d is quick again", f.Node)
+		s.reject(nodes[f.Node], nodes[f.Peer], -1)
+		s.note("nodes %d and %d accept each other again", f.Node, f.Peer)
+	case Transfer:
+		s.transfer()
+	case Replace:
+		s.replace(nodes[f.Node])
 	case Join:
 		s.note("node %d joins", len(nodes))
 		s.Join()
@@ -82,7 +90,7 @@ func (s *Sim) down(n *Node, f Fault) {
 }
 
 func (s *Sim) up(n *Node) {
-	if !n.Up() {
+	if !n.Up() && !n.away.Load() {
 		s.note("node %d starts", n.Index)
 		n.Start()
 	}
@@ -132,36 +140,4 @@ func (s *Sim) cutClient(c *Client, d time.Duration) {
 	s.Net.Rejoin(c.ip)
 	s.rec.record(func(h *History) { h.Outages[index].To = time.Now() })
 	s.note("client %d is healed", c.ID)
-}
-
-// route is a directed pair of nodes.
-type route struct{ from, to int }
-
-// cut stops what goes from a to b, and back unless oneway. Cuts of one pair add up.
-func (s *Sim) cut(a, b *Node, oneway bool) {
-	s.mu.Lock()
-	s.cuts[route{a.Index, b.Index}]++
-	if !oneway {
-		s.cuts[route{b.Index, a.Index}]++
-	}
-	s.mu.Unlock()
-	s.Net.Cut(a.IP, b.IP, oneway)
-}
-
-// heal takes one cut back; the pair is whole when none is left.
-func (s *Sim) heal(a, b *Node, oneway bool) {
-	s.mu.Lock()
-	s.cuts[route{a.Index, b.Index}]--
-	if !oneway {
-		s.cuts[route{b.Index, a.Index}]--
-	}
-	there, back := s.cuts[route{a.Index, b.Index}], s.cuts[route{b.Index, a.Index}]
-	s.mu.Unlock()
-	s.Net.Heal(a.IP, b.IP)
-	if there > 0 {
-		s.Net.Cut(a.IP, b.IP, true)
-	}
-	if back > 0 {
-		s.Net.Cut(b.IP, a.IP, true)
-	}
 }

@@ -12,7 +12,7 @@ import (
 // FaultKind is one way to hurt a cluster.
 type FaultKind uint8
 
-// The kinds of fault. All but Join and Jump are undone after a while.
+// The kinds of fault. All but Join, Jump, Transfer and Replace are undone after a while.
 const (
 	KillNode   FaultKind = iota // kill -9; it starts again
 	KillLeader                  // whoever leads then
@@ -27,10 +27,19 @@ const (
 	Join                        // one more node
 	Jump                        // a node's clock leaps forward
 	SlowDisk                    // each write of a node's log takes a while
+	BadDisk                     // the next write of a node's log fails, and the node must stop by itself
+	FullDisk                    // so does every later one, until there is room
+	SlowWire                    // what goes between two nodes takes long, packets get lost and overtake each other
+	RejectPair                  // a firewall between two nodes answers with resets
+	Transfer                    // the leader hands the lead to another
+	Replace                     // a node leaves for good, and one with an empty disk comes in its place
 	numFaults
 )
 
-var faultNames = [numFaults]string{"kill", "kill leader", "kill all", "stop", "cut", "cut off", "isolate", "pause", "cut client", "hook", "join", "clock jump", "slow disk"}
+var faultNames = [numFaults]string{
+	"kill", "kill leader", "kill all", "stop", "cut", "cut off", "isolate", "pause", "cut client", "hook", "join", "clock jump", "slow disk",
+	"bad disk", "full disk", "slow wire", "reject", "transfer", "replace",
+}
 
 func (k FaultKind) String() string { return faultNames[k] }
 
@@ -39,26 +48,33 @@ type Fault struct {
 	At      time.Duration // since the schedule began
 	Kind    FaultKind
 	Node    int
-	Peer    int // CutPair
+	Peer    int // CutPair, SlowWire, RejectPair
 	Client  int // CutClient
 	For     time.Duration
 	OneWay  bool
 	Orderly bool // kill: connections end as the kernel ends them, not all by reset
 	Mode    HookMode
-	Delay   time.Duration // SlowDisk: of each write
+	Delay   time.Duration // SlowDisk: of each write; SlowWire: of each packet
+	Share   float64       // BadDisk: how much of the write is there all the same
 }
 
 func (f Fault) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%8.3fs %-11s", f.At.Seconds(), f.Kind)
 	switch f.Kind {
-	case KillLeader, KillAll, Join:
+	case KillLeader, KillAll, Join, Transfer:
 	case CutPair:
 		way := "both ways"
 		if f.OneWay {
 			way = "one way"
 		}
 		fmt.Fprintf(&b, " nodes %d and %d, %s", f.Node, f.Peer, way)
+	case SlowWire:
+		fmt.Fprintf(&b, " between nodes %d and %d, up to %v", f.Node, f.Peer, f.Delay)
+	case RejectPair:
+		fmt.Fprintf(&b, " between nodes %d and %d", f.Node, f.Peer)
+	case BadDisk:
+		fmt.Fprintf(&b, " of node %d, %.0f %% of the write is there", f.Node, 100*f.Share)
 	case CutClient:
 		fmt.Fprintf(&b, " client %d", f.Client)
 	case HookDown:
@@ -90,59 +106,93 @@ func (s Schedule) String() string {
 
 // weights say how often each kind is drawn.
 var weights = [numFaults]int{
-	KillNode: 6, KillLeader: 4, KillAll: 1, StopNode: 2, CutPair: 4, CutNode: 4, Isolate: 3, Pause: 4,
-	CutClient: 3, HookDown: 4, Join: 1, Jump: 2, SlowDisk: 2,
+	KillNode: 6, KillLeader: 4, KillAll: 1, StopNode: 3, CutPair: 4, CutNode: 4, Isolate: 3, Pause: 4,
+	CutClient: 3, HookDown: 4, Join: 1, Jump: 2, SlowDisk: 3, BadDisk: 2, FullDisk: 1, SlowWire: 3, RejectPair: 2, Transfer: 2, Replace: 1,
 }
 
 // rest is how long a node is left alone after a fault of its own, so that two silences do not add up to one that is
 // longer than a lease.
 const rest = 4 * time.Second
 
-// Random draws a schedule over a span for a number of nodes and clients.
-func Random(rng *rand.Rand, span time.Duration, nodes, clients int) Schedule {
+// joinsMax and replacesMax bound what a schedule does at most so often: each node holds the whole log.
+const (
+	joinsMax    = 2
+	replacesMax = 3
+)
+
+// Random draws a schedule over a span for a cluster with clients.
+func Random(rng *rand.Rand, span time.Duration, o Options) Schedule {
+	o = o.withDefaults()
+	nodes := o.Nodes
 	var out Schedule
 	free := make([]time.Duration, nodes) // when each node may be hurt again
-	joins := 0
+	var rejects time.Duration            // until when two nodes reject each other
+	joins, replaces := 0, 0
 	for at := between(rng, 0, 3*time.Second); at < span; at += between(rng, 500*time.Millisecond, 7*time.Second) {
-		f := Fault{At: at, Kind: draw(rng), Node: rng.IntN(nodes), For: between(rng, 200*time.Millisecond, 11*time.Second), Orderly: rng.IntN(2) == 0}
+		f := Fault{At: at, Kind: draw(rng), Node: rng.IntN(nodes), For: between(rng, 200*time.Millisecond, 11*time.Second)}
+		peer := (f.Node + 1 + rng.IntN(nodes-1)) % nodes
 		switch f.Kind {
+		case KillNode, KillLeader, KillAll:
+			f.Orderly = rng.IntN(2) == 0
 		case CutPair:
-			f.Peer = (f.Node + 1 + rng.IntN(nodes-1)) % nodes
-			f.OneWay = rng.IntN(3) == 0
-			f.Orderly = false
-		case CutClient:
-			f.Client = rng.IntN(clients)
-			f.For = between(rng, time.Second, 30*time.Second)
-			f.Orderly = false
-		case HookDown:
-			f.Mode = 1 + HookMode(rng.IntN(int(hookModes)-1))
-			f.Orderly = false
-		case Join:
-			if joins++; joins > 2 {
+			f.Peer, f.OneWay = peer, rng.IntN(3) == 0
+		case SlowWire:
+			f.Peer, f.Delay = peer, between(rng, 5*time.Millisecond, 2*time.Second)
+		case RejectPair:
+			// One pair at a time: if most others reject a node, they may take it for dead before it knows.
+			if f.Peer = peer; at < rejects {
 				continue
 			}
-			f.For, f.Orderly = 0, false
+			rejects = at + f.For + rest
+		case CutClient:
+			f.Client = rng.IntN(max(o.Clients, 1))
+			f.For = between(rng, time.Second, 30*time.Second)
+		case HookDown:
+			f.Mode = 1 + HookMode(rng.IntN(int(hookModes)-1))
+			if o.EventsMax > 0 && rng.IntN(3) == 0 {
+				f.For = between(rng, 30*time.Second, 4*time.Minute) // more comes than is kept
+			}
+		case Join:
+			if joins++; joins > joinsMax {
+				continue
+			}
+			f.For = 0
+		case Replace:
+			if replaces++; replaces > replacesMax {
+				continue
+			}
+		case Transfer:
+			f.For = 0
 		case Jump:
-			f.For, f.Orderly = between(rng, time.Second, time.Minute), false
+			f.For = between(rng, time.Second, time.Minute)
 		case SlowDisk:
-			f.Delay, f.Orderly = between(rng, time.Millisecond, 300*time.Millisecond), false
-		case CutNode, Isolate, Pause, StopNode:
-			f.Orderly = false
+			f.Delay = between(rng, time.Millisecond, 300*time.Millisecond)
+		case BadDisk:
+			f.Share = []float64{0, 0.5, 1}[rng.IntN(3)]
 		}
-		switch f.Kind {
-		case KillNode, StopNode, CutNode, Isolate, Pause, Jump:
+		if busy := f.lasts(); busy > 0 {
 			if free[f.Node] > at {
 				continue
 			}
-			free[f.Node] = at + f.For + rest
-			if f.Kind == Jump {
-				free[f.Node] = at + rest
-			}
+			free[f.Node] = at + busy
 		}
 		out = append(out, f)
 	}
 	slices.SortStableFunc(out, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return out
+}
+
+// lasts is how long after a fault of its own a node may not have another, 0 when that does not matter.
+func (f Fault) lasts() time.Duration {
+	switch f.Kind {
+	case KillNode, StopNode, CutNode, Isolate, Pause, SlowDisk:
+		return f.For + rest
+	case BadDisk, FullDisk, Replace:
+		return f.For + replaceWait + rest
+	case Jump:
+		return rest
+	}
+	return 0
 }
 
 // between draws a time, short ones more often.

@@ -8,7 +8,7 @@ import (
 
 func TestScheduleComesFromItsSeed(t *testing.T) {
 	draw := func(seed uint64) Schedule {
-		return Random(rand.New(rand.NewPCG(seed, 1)), 40*time.Second, 3, 12)
+		return Random(rand.New(rand.NewPCG(seed, 1)), 40*time.Second, Options{})
 	}
 	if a, b := draw(5).String(), draw(5).String(); a != b {
 		t.Errorf("one seed, two schedules:\n%s\n%s", a, b)
@@ -23,7 +23,7 @@ func TestSchedulesHaveEveryKindOfFault(t *testing.T) {
 	for seed := range uint64(200) {
 		last := time.Duration(0)
 		free := make(map[int]time.Duration)
-		for _, f := range Random(rand.New(rand.NewPCG(seed, 1)), 40*time.Second, 3, 12) {
+		for _, f := range Random(rand.New(rand.NewPCG(seed, 1)), 40*time.Second, Options{}) {
 			seen[f.Kind]++
 			if f.At < last {
 				t.Fatalf("seed %d: %v is out of order", seed, f)

@@ -23,6 +23,7 @@ type Options struct {
 	Partitions   int           // 16
 	VacateDelay  time.Duration // 3 s
 	RestartGrace time.Duration // 10 s
+	EventsMax    int           // how many events are kept at most; 0: all
 	NoHooks      bool          // no webhook rules
 	Hasty        bool          // the log talks as often as in a real cluster, and not as seldom as simulations can do with
 	Log          io.Writer     // what nodes say about themselves; nil drops it
@@ -115,15 +116,18 @@ type Sim struct {
 	clients  []*Client
 	failures []string
 	cuts     map[route]int // how many faults cut each directed pair of nodes
+	rejects  map[route]int // how many let each pair reject each other; from is less than to
+	slow     map[route]int // how many slow each pair down
 
 	unfollow func() // ends Follow; set by it
 }
 
 // New builds a cluster and starts all of it. It must be called in the bubble that it is to run in.
 func New(seed uint64, o Options) (*Sim, error) {
-	s := &Sim{Seed: seed, Options: o.withDefaults(), Net: memnet.New(seed), began: time.Now(), cuts: make(map[route]int)}
+	s := &Sim{Seed: seed, Options: o.withDefaults(), Net: memnet.New(seed), began: time.Now(),
+		cuts: make(map[route]int), rejects: make(map[route]int), slow: make(map[route]int)}
 	s.ctx, s.end = context.WithCancel(context.Background())
-	s.Net.DefaultDelay(300*time.Microsecond, 700*time.Microsecond)
+	s.Net.DefaultDelay(wireDelay, wireJitter)
 	hooks, err := startReceiver(s)
 	if err != nil {
 		return nil, err
@@ -152,8 +156,8 @@ func (s *Sim) Join() *Node {
 	s.mu.Lock()
 	n := newNode(s, len(s.nodes))
 	for _, o := range s.nodes {
-		s.Net.DropPackets(n.IP, o.IP, 0.03)
-		s.Net.DuplicatePackets(n.IP, o.IP, 0.03)
+		s.Net.DropPackets(n.IP, o.IP, packetLoss)
+		s.Net.DuplicatePackets(n.IP, o.IP, packetLoss)
 	}
 	s.nodes = append(s.nodes, n)
 	s.mu.Unlock()

@@ -81,7 +81,7 @@ func play(t *testing.T, seed uint64) {
 			fmt.Fprintln(&out, "all nodes are killed")
 			h, found = s.AllKilled()
 		default:
-			schedule = Random(s.random(1), *span, o.Nodes, s.Options.Clients)
+			schedule = Random(s.random(1), *span, s.Options)
 			h, found = s.Run(schedule)
 		}
 		if len(found) > 0 || *oneSeed >= 0 {
