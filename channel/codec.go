@@ -11,12 +11,16 @@ import (
 // that may be negative zigzag), texts are length-prefixed. Both sides run the same protocol version, which links agree
 // on before any frame; a change of layout takes a new type byte.
 const (
-	frameSnapshot byte = 0x01 + iota
-	frameRegister
-	framePublish
+	framePublish byte = 0x03 + iota
 	frameQuery
 	frameList
-	frameHistory
+)
+
+// 0x01, 0x02 and 0x06 were earlier layouts.
+const (
+	frameSnapshot byte = 0x30
+	frameRegister byte = 0x31
+	frameHistory  byte = 0x34
 )
 
 // 0x11 and 0x12 were earlier layouts of Registered and Delivery.

@@ -48,6 +48,10 @@ func AppendToGateway(dst []byte, m ToGateway) []byte {
 		w.bool(m.More)
 		w.uint(uint64(m.Refusal))
 		w.deliveries(m.Deliveries)
+	case *PresenceHeld:
+		w.presenceHeld(m)
+	case *PresencePage:
+		w.presencePage(m)
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -60,7 +64,7 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t == frameDelivery {
+	if t == frameDelivery || t == framePresenceDelivery {
 		d, err := decodeDelivery(frame)
 		if err != nil {
 			return nil, err
@@ -85,6 +89,10 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 			Req: r.uint(), Serial: r.string(), Complete: r.bool(), More: r.bool(), Refusal: r.refusal(),
 			Deliveries: r.deliveries(frame),
 		}
+	case framePresenceHeld:
+		m = r.presenceHeld()
+	case framePresencePage:
+		m = r.presencePage()
 	default:
 		return nil, unknownFrame(t)
 	}

@@ -34,6 +34,10 @@ func decodePublish(frame []byte) (ToOwner, error) {
 }
 
 func (w *writer) delivery(m *Delivery) {
+	if m.Presence != nil {
+		w.presenceDelivery(m)
+		return
+	}
 	w.byte(frameDelivery)
 	w.uint(payloadSize(m.Messages))
 	w.name(m.App, m.Name)
@@ -45,7 +49,11 @@ func (w *writer) delivery(m *Delivery) {
 	w.messages(m.Messages)
 }
 
+// decodeDelivery reads a Delivery of messages or of presence.
 func decodeDelivery(frame []byte) (*Delivery, error) {
+	if frame[0] == framePresenceDelivery {
+		return decodePresenceDelivery(frame)
+	}
 	r, payload, err := messageReader(frame)
 	if err != nil {
 		return nil, err
@@ -87,7 +95,7 @@ func (r *reader) deliveries(frame []byte) []*Delivery {
 			return nil
 		}
 		inner := frame[r.at : r.at+int(size)]
-		if t, err := frameType(inner); err != nil || t != frameDelivery {
+		if t, err := frameType(inner); err != nil || t != frameDelivery && t != framePresenceDelivery {
 			r.fail("no delivery")
 			return nil
 		}

@@ -50,6 +50,11 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.int(m.EndMs)
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
 		w.bool(m.Backwards)
+		w.byte(byte(m.Of))
+	case *PresenceChange:
+		w.presenceChange(m)
+	case *PresenceQuery:
+		w.presenceQuery(m)
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -90,7 +95,14 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 		m = &History{
 			Req: r.uint(), App: r.string(), Name: r.string(), After: r.string(), Until: r.string(),
 			StartMs: r.int(), EndMs: r.int(), Limit: int(r.count()), Backwards: r.bool(),
+			Of: Of(r.small(uint64(OnlyPresence), "unknown kind of publishes")),
 		}
+	case framePresenceChange:
+		r = newReader(frame)
+		m = r.presenceChange()
+	case framePresenceQuery:
+		r = newReader(frame)
+		m = r.presenceQuery()
 	default:
 		return nil, unknownFrame(t)
 	}
@@ -108,10 +120,11 @@ func (w *writer) register(r *Register) {
 	w.count(r.Watchers)
 	w.bool(r.Confirm)
 	w.text(r.Serial)
+	w.holds(r.Holds)
 }
 
 // registerSize is the least a register takes in a Snapshot.
-const registerSize = 7
+const registerSize = 8
 
 func (r *reader) register(m *Register) {
 	m.Name = r.string()
@@ -120,6 +133,7 @@ func (r *reader) register(m *Register) {
 	m.Watchers = r.count()
 	m.Confirm = r.bool()
 	m.Serial = r.string()
+	m.Holds = r.holds()
 }
 
 func (r *reader) snapshot() *Snapshot {

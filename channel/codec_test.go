@@ -16,6 +16,14 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+func sampleMembers() []Member {
+	return []Member{
+		{Action: Enter, Kind: StringData, ID: "conn:1:0", ClientID: "alice", ConnID: "conn", Encoding: "json", Data: []byte(`{"a":1}`), Extras: []byte(`{"headers":{}}`), TimeMs: 1726585978590},
+		{Action: Leave, Kind: BinaryData, ID: "~1726585978590-001", ClientID: "bob", ConnID: "other", Data: []byte{0, 255}, TimeMs: 1},
+		{ClientID: "c", ConnID: "conn"},
+	}
+}
+
 func sampleMessages() []Message {
 	return []Message{
 		{ID: "conn:1:0", Name: "greeting", ClientID: "alice", Encoding: "json", Kind: StringData, Data: []byte(`{"a":1}`), Extras: []byte(`{"headers":{}}`)},
@@ -31,28 +39,43 @@ var toOwnerSamples = map[string]ToOwner{
 		{App: "other", Name: "", Version: 1 << 60},
 	}},
 	"snapshot_empty": &Snapshot{},
+	"register_holds": &Register{App: "demo", Name: "chat:a", Version: 14, Holds: []Hold{
+		{ConnID: "conn", Era: 1726585978590, RemainMs: 15000, Taken: 3, Whole: true, Members: sampleMembers()},
+		{ConnID: "conn2", State: HoldLost, RemainMs: 1000},
+		{ConnID: "conn3", State: HoldOver},
+	}},
+	"presence_change": &PresenceChange{
+		App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", Era: 7, RemainMs: 15000, MsgSerial: 3, ID: "conn:3", Members: sampleMembers(),
+	},
+	"presence_query": &PresenceQuery{App: "demo", Name: "chat:a", Req: 5, AfterConn: "conn", After: "alice", Limit: 100, ClientID: "bob", ConnID: "conn"},
 	"register":       &Register{App: "demo", Name: "chat:ü", Version: 12, Counts: Counts{300, 0, 1}, Watchers: 2, Confirm: true, Serial: "s"},
 	"register_gone":  &Register{App: "demo", Name: "chat:a", Version: 13},
 	"publish":        &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: -1, ID: "conn:1", Messages: sampleMessages()},
 	"publish_empty":  &Publish{App: "demo", Name: "chat:a"},
 	"query":          &Query{App: "demo", Name: "chat:a", Req: 3},
-	"history":        &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Until: "01726585978590-009@abc", StartMs: 1, EndMs: 1726585978590, Limit: 100, Backwards: true},
+	"history":        &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Until: "01726585978590-009@abc", StartMs: 1, EndMs: 1726585978590, Limit: 100, Backwards: true, Of: OnlyPresence},
 	"list":           &List{Req: 4, App: "demo", After: Position{Hash: 1 << 63, App: "demo", Name: "x"}, Prefix: "chat:", Limit: 100},
 }
 
 var toGatewaySamples = map[string]ToGateway{
-	"registered":   &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}, Lost: true},
-	"delivery":     &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
-	"occupancy":    &Occupancy{App: "demo", Name: "chat:a", Counts: Counts{1, 1, 1, 1, 1, 1, 1, 1}},
-	"published":    &Published{Req: 99, Serial: "01726585978590-002@abc"},
-	"refused":      &Published{Req: 99, Refusal: Busy},
-	"query_result": &QueryResult{Req: 3, Active: true, Counts: Counts{1}},
+	"registered": &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}, Lost: true},
+	"delivery":   &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+	"delivery_presence": &Delivery{
+		App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Presence: sampleMembers(),
+	},
+	"presence_held": &PresenceHeld{App: "demo", Name: "chat:a", ConnID: "conn", Era: 7, Taken: 3, Members: sampleMembers()},
+	"presence_page": &PresencePage{Req: 5, More: true, Members: sampleMembers()},
+	"occupancy":     &Occupancy{App: "demo", Name: "chat:a", Counts: Counts{1, 1, 1, 1, 1, 1, 1, 1}},
+	"published":     &Published{Req: 99, Serial: "01726585978590-002@abc"},
+	"refused":       &Published{Req: 99, Refusal: Busy},
+	"query_result":  &QueryResult{Req: 3, Active: true, Counts: Counts{1}},
 	"list_result": &ListResult{Req: 4, More: true, Channels: []Listed{
 		{App: "demo", Name: "chat:a", Counts: Counts{1}}, {App: "demo", Name: "chat:b"},
 	}},
 	"history_result": &HistoryResult{Req: 5, Serial: "01726585978590-002@abc", Complete: true, More: true, Deliveries: []*Delivery{
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-003@abc"},
+		{App: "demo", Name: "chat:a", Serial: "01726585978590-004@abc", Presence: sampleMembers()},
 	}},
 	"list_refused": &ListResult{Req: 4, Refusal: NotOwner},
 }

@@ -22,7 +22,8 @@ type Counts [NumCategories]int32
 // GatewayID names one boot of a node as a holder of attachments. A node that starts again is another gateway.
 type GatewayID struct{ Node, Boot string }
 
-// ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query, *List or *History.
+// ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query, *List, *History,
+// *PresenceChange or *PresenceQuery.
 type ToOwner interface{ toOwner() }
 
 // Register is what one gateway holds on one channel: absolute numbers, never deltas, so a lost or repeated one cannot
@@ -34,6 +35,7 @@ type Register struct {
 	Watchers  int32  // attachments that asked for occupancy events
 	Confirm   bool   // answer with Registered once the channel's state covers this version
 	Serial    string // the last channelSerial the gateway saw, "" if none; a new owner goes on above it
+	Holds     []Hold // connections with members: those of which something changed, in a Snapshot all
 }
 
 // Snapshot is everything a gateway holds in one partition. It opens a session: it replaces all the gateway registered
@@ -67,7 +69,18 @@ type History struct {
 	EndMs     int64  // published at this Unix time or earlier; 0 for no bound
 	Limit     int    // messages, after which no further publish is added; out of 1..1000: 1000
 	Backwards bool   // newest first, and the bounds cut off the oldest
+	Of        Of     // which publishes
 }
+
+// Of says what kind of publishes a History is about.
+type Of uint8
+
+// The kinds of publishes.
+const (
+	OfAll Of = iota
+	OnlyMessages
+	OnlyPresence
+)
 
 // Position is a place in the order of enumeration: by hash, then app, then name. The zero Position is before all.
 type Position struct {
@@ -85,7 +98,7 @@ type List struct {
 }
 
 // ToGateway is what an owner says to a gateway: *Registered, *Delivery, *Occupancy, *Published,
-// *QueryResult, *ListResult or *HistoryResult.
+// *QueryResult, *ListResult, *HistoryResult, *PresenceHeld or *PresencePage.
 type ToGateway interface{ toGateway() }
 
 // Registered confirms every Register of the channel up to Version: where they made the channel occupied, that is committed.
@@ -106,6 +119,7 @@ type Delivery struct {
 	ConnID    string
 	TimeMs    int64
 	Messages  []Message
+	Presence  []Member // where it has no Messages: what happened to members
 }
 
 // Occupancy is a channel's counts over the whole cluster, sent to gateways with watchers. Last value wins.
@@ -158,9 +172,11 @@ type Refusal uint8
 
 // The refusals. A sender may repeat what was refused: nothing of it was done.
 const (
-	Accepted Refusal = iota
-	NotOwner         // the partition is not served here, or not yet
-	Busy             // the channel's mailbox is full
+	Accepted        Refusal = iota
+	NotOwner                // the partition is not served here, or not yet
+	Busy                    // the channel's mailbox is full
+	TooManyMembers          // the presence set is full
+	MembersTooLarge         // the data of all members would take too much room
 )
 
 // DataKind says what a message's Data is.

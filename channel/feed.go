@@ -88,7 +88,7 @@ func (p *partition) beginFeed() {
 	t.feed.Store(f)
 	p.channels.all(func(a *activation) bool {
 		a.mu.Lock()
-		if a.state.past == nil {
+		if a.state.past == nil && a.state.present == nil {
 			a.state.stream = f.stream
 		} else {
 			f.items = append(f.items, feedItem{a: a})
@@ -153,6 +153,7 @@ func (p *partition) feedOn(f *feed) {
 			continue
 		}
 		c := copier{p: p, f: f, app: it.key.app, name: it.key.name, since: it.past.since}
+		it.past.present.deliveries(func(d *Delivery) { c.add(d, true) })
 		for _, e := range it.past.entries[it.past.light:] {
 			c.add(e.d, true)
 		}

@@ -223,7 +223,7 @@ func (p *partition) give(w wanted) {
 	p.endGift()
 	f := &feed{to: w.from, epoch: w.epoch, stream: w.stream}
 	for key, c := range r.channels {
-		if len(c.entries) > 0 {
+		if len(c.entries) > 0 || c.present.len() > 0 {
 			f.items = append(f.items, feedItem{key: key, past: c})
 		}
 	}
@@ -333,13 +333,17 @@ func (p *partition) bequeath() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		r.floor = maxStamp(r.floor, a.state.last)
-		if h := a.state.past; h != nil {
-			a.state.past = nil
-			h.shown, h.waits = len(h.entries), nil
-			r.channels[replicaKey{a.state.app, a.state.name}] = &copied{
-				history: *h, since: a.state.since, retention: a.state.profile.Retention,
-			}
+		h, present := a.state.past, a.state.present
+		if h == nil && present.len() == 0 {
+			return true
 		}
+		c := &copied{since: a.state.since, retention: a.state.profile.Retention, present: presence{members: present.all(), bytes: present.size()}}
+		if h != nil {
+			h.shown, h.waits = len(h.entries), nil
+			c.history = *h
+		}
+		a.state.past, a.state.present = nil, nil
+		r.channels[replicaKey{a.state.app, a.state.name}] = c
 		return true
 	})
 	p.replica = r

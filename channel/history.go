@@ -57,6 +57,13 @@ func ownID(conn, id string) bool {
 	return conn != "" && len(id) > len(conn) && id[len(conn)] == ':' && id[:len(conn)] == conn
 }
 
+// await keeps a publisher's wait; from 0 nobody waits.
+func (h *history) await(w wait) {
+	if w.from != 0 {
+		h.waits = append(h.waits, w)
+	}
+}
+
 // wait is a publisher that is answered when a publish can be seen.
 type wait struct {
 	number uint64
@@ -70,6 +77,9 @@ func deliverySize(d *Delivery) int {
 	for i := range d.Messages {
 		m := &d.Messages[i]
 		n += messageCost + len(m.ID) + len(m.Name) + len(m.ClientID) + len(m.Encoding) + len(m.Data) + len(m.Extras)
+	}
+	for i := range d.Presence {
+		n += d.Presence[i].size()
 	}
 	return n
 }
@@ -232,6 +242,8 @@ type picker struct {
 func (p *picker) take(e *entry) bool {
 	q := p.q
 	switch {
+	case q.Of == OnlyMessages && len(e.d.Messages) == 0, q.Of == OnlyPresence && len(e.d.Presence) == 0:
+		return true
 	case !p.after.less(e.stamp):
 		return !q.Backwards
 	case q.Until != "" && p.until.less(e.stamp):
@@ -247,7 +259,7 @@ func (p *picker) take(e *entry) bool {
 		p.r.More = true
 		return false
 	}
-	p.messages += len(e.d.Messages)
+	p.messages += len(e.d.Messages) + len(e.d.Presence)
 	p.bytes += e.size
 	p.r.Deliveries = append(p.r.Deliveries, e.d)
 	return true
@@ -299,6 +311,7 @@ func (s *State) copyAll(now Moment, in Input, effects []Effect) []Effect {
 		return effects // over already
 	}
 	s.stream = in.Stream
+	effects = s.copyPresence(effects)
 	if s.past != nil {
 		for _, e := range s.past.entries[s.past.light:] {
 			effects = append(effects, Effect{Copy: true, Old: true, Message: e.d})

@@ -128,7 +128,7 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 	case *Register:
 		return p.register(g, epoch, m)
 	case *Publish:
-		if refusal := p.publish(g, epoch, m); refusal != Accepted {
+		if refusal := p.put(g, epoch, m.App, m.Name, Input{Kind: InPublish, Publish: m}); refusal != Accepted {
 			h.refuse(from, part, epoch, m, refusal)
 		}
 	case *Query:
@@ -138,6 +138,14 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 	case *History:
 		if result := p.history(g, epoch, m); result != nil {
 			h.answer(from, part, epoch, result)
+		}
+	case *PresenceChange:
+		if refusal := p.put(g, epoch, m.App, m.Name, Input{Kind: InPresence, Presence: m}); refusal != Accepted {
+			h.refuse(from, part, epoch, m, refusal)
+		}
+	case *PresenceQuery:
+		if refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InMembers, Members: m}); !passed {
+			h.answer(from, part, epoch, &PresencePage{Req: m.Req, Refusal: refusal})
 		}
 	case *List:
 		h.answer(from, part, epoch, p.list(epoch, m))
@@ -221,6 +229,10 @@ func (h *Host) refuse(to GatewayID, part uint32, epoch uint64, m ToOwner, why Re
 		answer = &ListResult{Req: m.Req, Refusal: why}
 	case *History:
 		answer = &HistoryResult{Req: m.Req, Refusal: why}
+	case *PresenceChange:
+		answer = &Published{Req: m.Req, Refusal: why}
+	case *PresenceQuery:
+		answer = &PresencePage{Req: m.Req, Refusal: why}
 	default:
 		return
 	}

@@ -115,7 +115,7 @@ func (p *partition) applyRoster() {
 	}
 	for _, g := range was.live {
 		if !contains(is.live, g) {
-			p.dropHolder(g, p.marks+1)
+			p.dropHolder(g, p.marks+1, false)
 		}
 	}
 	if p.at != serving {
@@ -224,6 +224,10 @@ func (p *partition) refuseAll(left unserved) {
 			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Query, NotOwner)
 		case InHistory:
 			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.History, NotOwner)
+		case InPresence:
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Presence, NotOwner)
+		case InMembers:
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Members, NotOwner)
 		}
 	}
 }
@@ -310,8 +314,9 @@ func (p *partition) owns(epoch uint64) bool {
 	return p.at == serving && p.tenure.epoch == epoch
 }
 
-func (p *partition) publish(g Gateway, epoch uint64, m *Publish) Refusal {
-	pos, ok := p.host.place(p.id, m.App, m.Name)
+// put gives a channel something to do, and opens it if need be.
+func (p *partition) put(g Gateway, epoch uint64, app, name string, in Input) Refusal {
+	pos, ok := p.host.place(p.id, app, name)
 	if !ok {
 		return NotOwner
 	}
@@ -320,7 +325,8 @@ func (p *partition) publish(g Gateway, epoch uint64, m *Publish) Refusal {
 	if !p.owns(epoch) {
 		return NotOwner
 	}
-	switch _, outcome := p.offer(pos, Input{Kind: InPublish, From: g, Publish: m}, p.host.cfg.Mailbox); outcome {
+	in.From = g
+	switch _, outcome := p.offer(pos, in, p.host.cfg.Mailbox); outcome {
 	case actor.Full:
 		return Busy
 	case actor.Stopped:

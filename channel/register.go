@@ -125,5 +125,14 @@ func (s *State) isHeld() bool {
 	return s.sum[Subscribers] > 0
 }
 
-// attached reports any attachment, of whatever modes.
-func (s *State) attached() bool { return s.sum != Counts{} }
+// listens reports attachments that messages or presence events go to; a member hears of itself.
+func (c *Counts) listens() bool {
+	return c[Subscribers] > 0 || c[PresenceSubscribers] > 0 || c[PresenceConnections] > 0
+}
+
+// attached reports any attachment, of whatever modes. Members are none: they may outlive theirs for a while.
+func (s *State) attached() bool {
+	c := s.sum
+	c[PresenceMembers] = 0
+	return c != Counts{}
+}

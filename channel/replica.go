@@ -21,6 +21,7 @@ type copied struct {
 	history   // all of it shown
 	since     Stamp
 	retention time.Duration
+	present   presence // its members alone
 }
 
 func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *replica {
@@ -40,10 +41,15 @@ func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, u
 	}
 	c.since = maxStamp(c.since, parseSerial(m.Since))
 	for _, d := range m.Deliveries {
+		if d.Serial == "" {
+			c.present.fold(d.Presence) // the set, of which later ones tell the changes
+			continue
+		}
 		stamp := parseSerial(d.Serial)
 		if n := len(c.entries); n > 0 && !c.entries[n-1].stamp.less(stamp) {
 			continue
 		}
+		c.present.fold(d.Presence)
 		age := min(max(time.Duration(unixMs-d.TimeMs)*time.Millisecond, 0), retention)
 		c.since = maxStamp(c.since, c.history.add(stamp, now-age, d))
 		c.shown = len(c.entries)
@@ -55,7 +61,7 @@ func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, u
 // sweep forgets what is too old. It reports whether anything is left.
 func (r *replica) sweep(now time.Duration) bool {
 	for key, c := range r.channels {
-		if c.expire(now - c.retention); len(c.entries) == 0 && c.since == (Stamp{}) {
+		if c.expire(now - c.retention); len(c.entries) == 0 && c.since == (Stamp{}) && c.present.len() == 0 {
 			delete(r.channels, key)
 		}
 	}
@@ -65,6 +71,11 @@ func (r *replica) sweep(now time.Duration) bool {
 // adopt gives a channel the past that another owner has left.
 func (s *State) adopt(c *copied) {
 	s.since = maxStamp(s.since, c.since)
+	if c.present.len() > 0 {
+		s.present = &c.present
+		s.present.inherited()
+		s.sum[PresenceMembers] = int32(s.present.len())
+	}
 	if n := len(c.entries); n > 0 {
 		s.past = &c.history
 		s.guessed, s.shown = false, c.entries[n-1].stamp

@@ -77,15 +77,15 @@ func (p *partition) apply(g Gateway, s *session) {
 			a.mark = p.marks
 		}
 	}
-	p.dropHolder(g, p.marks)
+	p.dropHolder(g, p.marks, true)
 	for _, r := range s.later {
 		p.applyRegister(g, r, false, actor.NoLimit)
 	}
 	s.snapshot, s.later = nil, nil
 }
 
-// dropHolder makes every channel forget a gateway, except those with this mark.
-func (p *partition) dropHolder(g Gateway, mark uint32) {
+// dropHolder makes every channel forget a gateway, except those with this mark. fresh: it lives, and holds nothing there.
+func (p *partition) dropHolder(g Gateway, mark uint32, fresh bool) {
 	bit := holderBit(g)
 	shared := false
 	for _, other := range p.roster.live {
@@ -95,7 +95,7 @@ func (p *partition) dropHolder(g Gateway, mark uint32) {
 		if a.holders&bit == 0 || a.mark == mark {
 			return true
 		}
-		a.Offer(Input{Kind: InDrop, From: g}, actor.NoLimit)
+		a.Offer(Input{Kind: InDrop, Fresh: fresh, From: g}, actor.NoLimit)
 		if !shared {
 			a.holders &^= bit
 		}
@@ -126,5 +126,5 @@ func (p *partition) applyRegister(g Gateway, r *Register, fresh bool, limit int)
 
 // isNothing reports a register that leaves no trace on a channel that is not there.
 func (r *Register) isNothing() bool {
-	return r.Counts == Counts{} && r.Watchers == 0 && !r.Confirm
+	return r.Counts == Counts{} && r.Watchers == 0 && !r.Confirm && len(r.Holds) == 0
 }

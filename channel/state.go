@@ -11,6 +11,7 @@ type Settings struct {
 	Lifecycle             bool          // the log learns when the channel opens and closes
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
+	MembersMax            int           // of the presence set; 0 is no limit
 }
 
 // Moment is what the shell knows when it steps a state.
@@ -29,7 +30,7 @@ type InputKind uint8
 const (
 	InTick      InputKind = iota // time has passed
 	InRegister                   // Register of From; Fresh when it is part of a Snapshot
-	InDrop                       // From holds nothing any more: its death is committed, or its Snapshot had nothing
+	InDrop                       // From holds nothing any more: its death is committed, or (Fresh) its Snapshot had nothing
 	InPublish                    // Publish of From
 	InQuery                      // Query of From
 	InCommitted                  // the outstanding proposal of kind Done is committed
@@ -37,6 +38,8 @@ const (
 	InOpened                     // every gateway has been heard after a Restore
 	InHistory                    // History of From
 	InCopyAll                    // the follower of Stream has to be sent everything
+	InPresence                   // Presence of From
+	InMembers                    // Members of From
 	InCopied                     // the follower of Stream has what was published up to Copied; Stream 0: it is not waited for
 )
 
@@ -50,6 +53,8 @@ type Input struct {
 	Publish  *Publish
 	Query    *Query
 	History  *History
+	Presence *PresenceChange
+	Members  *PresenceQuery
 	Stream   uint64
 	Copied   Stamp
 }
@@ -109,14 +114,15 @@ type State struct {
 	rollAt   time.Duration // when changed counts are told at the latest; 0: none to tell
 	retryAt  time.Duration // when to look for a lease again; 0: not needed
 
-	last    Stamp    // greatest serial given or seen
-	shown   Stamp    // greatest serial that anybody may know
-	since   Stamp    // all that was published behind it was kept here
-	expired Stamp    // up to here publishes may be gone because of their age
-	past    *history // nil when there is nothing to keep
-	stream  uint64   // the copy that has all of past
-	owed    int32    // vectors with confirm
-	watched int32    // vectors with watch
+	last    Stamp     // greatest serial given or seen
+	shown   Stamp     // greatest serial that anybody may know
+	since   Stamp     // all that was published behind it was kept here
+	expired Stamp     // up to here publishes may be gone because of their age
+	past    *history  // nil when there is nothing to keep
+	present *presence // nil when there is nobody
+	stream  uint64    // the copy that has all of past
+	owed    int32     // vectors with confirm
+	watched int32     // vectors with watch
 	phase   phase
 	life    life
 	open    bool
@@ -164,7 +170,7 @@ func (s *State) Counts() Counts { return s.sum }
 
 // Done reports that nothing would be lost if the state were forgotten.
 func (s *State) Done() bool {
-	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil
+	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil && s.present.idle()
 }
 
 // Wake is when a tick is needed at the latest; 0 is never.
@@ -187,6 +193,9 @@ func (s *State) Wake() time.Duration {
 		if s.rollAt > 0 {
 			sooner(s.rollAt)
 		}
+		if s.present != nil && s.present.soonest > 0 {
+			sooner(s.present.soonest)
+		}
 	}
 	if s.open && !s.attached() {
 		sooner(s.usedAt + s.profile.IdleClose)
@@ -203,14 +212,24 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 	switch in.Kind {
 	case InRegister:
 		s.register(now, in)
+		s.registerPresence(now, in)
 	case InDrop:
 		s.drop(now, in.From)
+		if in.Fresh {
+			s.present.only(now, in.From, nil)
+		} else {
+			s.present.dead(now, in.From)
+		}
 	case InPublish:
 		return s.announce(now, s.publish(now, in.From, in.Publish, effects))
 	case InQuery:
 		return append(effects, Effect{To: in.From, Message: s.query(now, in.Query)})
 	case InHistory:
 		return append(effects, Effect{To: in.From, Message: s.recall(now, in.History)})
+	case InPresence:
+		return s.changePresence(now, in.From, in.Presence, effects)
+	case InMembers:
+		return append(effects, Effect{To: in.From, Message: s.presencePage(now, in.Members)})
 	case InCopyAll:
 		return s.copyAll(now, in, effects)
 	case InCopied:
@@ -221,6 +240,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return effects // another owner follows and finds the obligation, or its absence, in the log
 	case InOpened:
 		s.waiting = false
+		s.present.opened(now)
 	}
 	return s.settle(now, effects)
 }
@@ -248,6 +268,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 		effects = s.release(effects)
 	}
 	effects = s.announce(now, effects)
+	effects = s.tellPresence(now, effects)
 	effects = s.propose(now, effects)
 	effects = s.confirm(now, effects)
 	return s.tell(now, effects)
@@ -255,7 +276,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 
 // due reports that something would be said or proposed now if there were a lease.
 func (s *State) due(now Moment) bool {
-	return s.owed > 0 || s.watched > 0 || s.past.ripe() ||
+	return s.owed > 0 || s.watched > 0 || s.past.ripe() || s.present.due(now) ||
 		s.life == unsaid && s.open && s.profile.Lifecycle || s.life == said && !s.open ||
 		s.phase == vacant && s.isHeld() || s.phase == delaying && now.Since >= s.vacateAt
 }
@@ -409,33 +430,43 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: e.d.Serial}})
 		}
 	}
+	s.open, s.usedAt = true, now.Since
+	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, from, p.Req, effects)
+}
+
+// emit gives a Delivery its place in the channel: it is kept, copied, sent to every gateway that listens, and who asked
+// for it is answered. from is 0 when nobody did.
+func (s *State) emit(now Moment, d *Delivery, from Gateway, req uint64, effects []Effect) []Effect {
 	prev := s.prev(now)
 	s.last = s.last.after(now.UnixMs)
-	s.open, s.usedAt = true, now.Since
-	d := &Delivery{
-		App: s.app, Name: s.name, Serial: s.last.serial(s.profile.Series), Prev: prev, ID: p.ID, ConnID: p.ConnID,
-		TimeMs: now.UnixMs, Messages: p.Messages,
+	d.App, d.Name, d.Serial, d.Prev, d.TimeMs = s.app, s.name, s.last.serial(s.profile.Series), prev, now.UnixMs
+	if d.Presence != nil {
+		nameEvents(d)
 	}
 	if s.keep(now, d) {
+		w := wait{s.past.first + uint64(len(s.past.entries)-1), from, req}
 		if now.Stream != 0 && s.stream == now.Stream {
 			effects = append(effects, Effect{Copy: true, Message: d})
 			if now.Waited || len(s.past.entries)-s.past.shown > 1 {
 				// Nobody is told before another node has it too, so that nobody saw what a new owner would not know.
-				s.past.waits = append(s.past.waits, wait{s.past.first + uint64(len(s.past.entries)-1), from, p.Req})
+				s.past.await(w)
 				return effects
 			}
 		}
 		s.past.safe = s.last
 		if len(s.past.entries)-s.past.shown > 1 {
-			s.past.waits = append(s.past.waits, wait{s.past.first + uint64(len(s.past.entries)-1), from, p.Req})
+			s.past.await(w)
 			return s.release(effects)
 		}
 		s.past.shown++
 	}
 	s.shown = s.last
 	effects = s.deliver(d, effects)
+	if from == 0 {
+		return effects
+	}
 	// The answer comes last: a publisher that reads it knows the message to be on its way everywhere.
-	return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: d.Serial}})
+	return append(effects, Effect{To: from, Message: &Published{Req: req, Serial: d.Serial}})
 }
 
 // prev is the position of the publish before the one to come, or where the channel stands when there was none.
@@ -461,13 +492,13 @@ func (s *State) keep(now Moment, d *Delivery) bool {
 	return true
 }
 
-// deliver sends a publish to every gateway with subscribers.
+// deliver sends a publish to every gateway that listens.
 func (s *State) deliver(d *Delivery, effects []Effect) []Effect {
-	if s.sum[Subscribers] == 0 {
+	if !s.sum.listens() {
 		return effects
 	}
 	for i := range s.held.len() {
-		if v := s.held.at(i); v.counts[Subscribers] > 0 {
+		if v := s.held.at(i); v.counts.listens() {
 			effects = append(effects, Effect{To: v.gateway, Message: d})
 		}
 	}

@@ -1,0 +1,132 @@
+package channel
+
+// Presence as a part of a channel's state. What happens to members has places among the channel's messages: the same
+// serials, the same history and copy, the same chain of deliveries.
+
+// The bounds of one Delivery of what nobody asked for, such as the leaves of lost connections.
+const (
+	newsMembers = 256
+	newsBytes   = 64 << 10
+)
+
+// here is the channel's presence, made when there is none.
+func (s *State) here() *presence {
+	if s.present == nil {
+		s.present = &presence{}
+	}
+	return s.present
+}
+
+// changePresence does what a client asks of its members.
+func (s *State) changePresence(now Moment, from Gateway, c *PresenceChange, effects []Effect) []Effect {
+	if !now.Leased || s.waiting {
+		return append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: NotOwner}})
+	}
+	s.expireHistory(now)
+	s.open, s.usedAt = true, now.Since
+	effects = s.tellPresence(now, effects)
+	events, why := s.here().change(now, from, c, s.profile.MembersMax)
+	if len(events) == 0 {
+		return s.settle(now, append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: why}}))
+	}
+	effects = s.emit(now, &Delivery{ID: c.ID, ConnID: c.ConnID, Presence: events}, from, c.Req, effects)
+	return s.settle(now, effects)
+}
+
+// registerPresence takes in what a gateway says of connections with members. Fresh: it says all.
+func (s *State) registerPresence(now Moment, in Input) {
+	r := in.Register
+	if len(r.Holds) == 0 && s.present == nil {
+		return
+	}
+	p := s.here()
+	if in.Fresh {
+		p.only(now, in.From, r.Holds)
+	}
+	for i := range r.Holds {
+		p.register(now, in.From, &r.Holds[i])
+	}
+}
+
+// tellPresence says what happened to members on nobody's request, and answers the gateways that wait to hear what they
+// hold.
+func (s *State) tellPresence(now Moment, effects []Effect) []Effect {
+	p := s.present
+	if p == nil {
+		return effects
+	}
+	p.expire(now)
+	for _, conn := range p.owed {
+		if h := p.holds[conn]; h != nil && h.gateway != 0 && h.until == 0 {
+			m := &PresenceHeld{App: s.app, Name: s.name, ConnID: conn, Era: h.era, Taken: h.taken}
+			from, to := p.of(conn)
+			for _, member := range p.members[from:to] {
+				m.Members = append(m.Members, *member)
+			}
+			effects = append(effects, Effect{To: h.gateway, Message: m})
+		}
+	}
+	p.owed = nil
+	for len(p.events) > 0 {
+		n, bytes := 0, 0
+		for n < len(p.events) && n < newsMembers && bytes < newsBytes {
+			bytes += p.events[n].size()
+			n++
+		}
+		d := &Delivery{Presence: p.events[:n:n]}
+		p.events = p.events[n:]
+		effects = s.emit(now, d, 0, 0, effects)
+	}
+	p.events = nil
+	s.sum[PresenceMembers] = int32(len(p.members))
+	if p.idle() {
+		s.present = nil
+	}
+	return effects
+}
+
+// presencePage answers a PresenceQuery.
+func (s *State) presencePage(now Moment, q *PresenceQuery) *PresencePage {
+	if !now.Leased || s.waiting {
+		return &PresencePage{Req: q.Req, Refusal: NotOwner}
+	}
+	r := &PresencePage{Req: q.Req}
+	s.present.page(q, r)
+	return r
+}
+
+// nameEvents gives ids to what nobody said: of another form than those of clients, who then compare times.
+func nameEvents(d *Delivery) {
+	if d.ID == "" {
+		d.ID = "~" + SerialPosition(d.Serial)
+	}
+	for i := range d.Presence {
+		if m := &d.Presence[i]; m.ID == "" {
+			m.ID = d.ID
+		}
+	}
+}
+
+// copyPresence sends the members to the follower: Deliveries without a serial, which a copy takes for the set itself. A
+// channel that keeps no publishes does not copy those of members either, so its copy would be wrong soon.
+func (s *State) copyPresence(effects []Effect) []Effect {
+	if s.profile.Retention <= 0 {
+		return effects
+	}
+	s.present.deliveries(func(d *Delivery) {
+		effects = append(effects, Effect{Copy: true, Old: true, Message: d})
+	})
+	return effects
+}
+
+// deliveries yields the set in the form in which it is copied.
+func (p *presence) deliveries(yield func(*Delivery)) {
+	var q PresenceQuery
+	for more := p.len() > 0; more; {
+		var r PresencePage
+		p.page(&q, &r)
+		last := &r.Members[len(r.Members)-1]
+		q.AfterConn, q.After, more = last.ConnID, last.ClientID, r.More
+		yield(&Delivery{Presence: r.Members})
+	}
+}
