@@ -503,7 +503,7 @@ func TestLargeHistoriesAreHandedOver(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		total := func(s *ship) (n int) {
-			p := &s.host.parts[0]
+			p := &s.host.layout.Load().parts[0]
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if p.tenure == nil {

@@ -300,7 +300,7 @@ func (h *house) said(want string) {
 
 // activations counts the channels that have an actor.
 func (h *house) activations() int {
-	p := &h.parts[0]
+	p := &h.layout.Load().parts[0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.channels.n

@@ -58,7 +58,7 @@ type follower struct {
 // The zero GatewayID: nowhere. It is called by the goroutine that calls Acquire, after it, and again whenever the session
 // is another one.
 func (h *Host) Follow(part uint32, to GatewayID, session uint64) {
-	p := &h.parts[part]
+	p := &h.layout.Load().parts[part]
 	p.mu.Lock()
 	if p.tenure != nil && h.cfg.Hosts != nil {
 		if f := p.tenure.feed.Load(); f != nil && f.to != to {

@@ -35,10 +35,11 @@ type wanted struct {
 // FromHost takes one frame of another host for a partition at an epoch; the host owns m from now on. Frames of one host
 // come in order. It never blocks.
 func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
-	if int64(part) >= int64(len(h.parts)) || h.cfg.Hosts == nil {
+	l := h.layout.Load()
+	p := l.part(part)
+	if p == nil || h.cfg.Hosts == nil {
 		return
 	}
-	p := &h.parts[part]
 	switch m := m.(type) {
 	case *CopyBegin:
 		p.beginCopy(from, epoch, m)
@@ -298,7 +299,7 @@ func (p *partition) inherit() {
 		return
 	}
 	for key, c := range r.channels {
-		pos, ok := p.host.place(p.id, key.app, key.name)
+		pos, ok := p.place(key.app, key.name)
 		if !ok {
 			continue
 		}

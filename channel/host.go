@@ -31,8 +31,8 @@ type Host struct {
 	cfg      HostConfig // static
 	log      *slog.Logger
 	sys      *actor.System[Input]
-	parts    []partition
-	scratch  sync.Pool // *[]Effect
+	layout   atomic.Pointer[layout] // replaced, under cutting
+	scratch  sync.Pool              // *[]Effect
 	counters counters
 	opened   openedHere
 
@@ -46,6 +46,9 @@ type Host struct {
 	hungry   []*partition
 
 	streams atomic.Uint64 // the last copy's number
+
+	cutting sync.Mutex // above partition.mu; held while the ring is cut anew
+	early   map[earlyKey]*session
 }
 
 // roster is who the gateways are. It is immutable.
@@ -70,15 +73,12 @@ func NewHost(cfg HostConfig) *Host {
 		cfg:      cfg,
 		log:      log,
 		sys:      actor.NewSystem[Input](cfg.Workers),
-		parts:    make([]partition, cfg.Partitions),
 		profiles: make(map[Settings]*Profile),
 		apps:     make(map[string]string),
 	}
 	h.scratch.New = func() any { return new([]Effect) }
 	h.roster.Store(&roster{})
-	for i := range h.parts {
-		h.parts[i].init(h, uint32(i))
-	}
+	h.layout.Store(newLayout(h, ring.Table{Slots: make([]ring.Slot, cfg.Partitions)}))
 	return h
 }
 
@@ -101,32 +101,34 @@ func (h *Host) SetMembers(live []GatewayID) {
 	}
 	h.roster.Store(next)
 	h.mu.Unlock()
-	for i := range h.parts {
-		h.parts[i].nudge()
+	parts := h.layout.Load().parts
+	for i := range parts {
+		parts[i].nudge()
 	}
 }
 
 // Acquire begins a tenure of a partition: it is rebuilt from what the gateways say, then served.
-func (h *Host) Acquire(part uint32, epoch uint64) { h.parts[part].acquire(epoch) }
+func (h *Host) Acquire(part uint32, epoch uint64) { h.layout.Load().parts[part].acquire(epoch) }
 
 // Release ends the tenure: another member owns the partition at this epoch. When it returns nothing more is sent or
 // proposed for the partition, except by a batch that was under way, whose epoch fences it.
-func (h *Host) Release(part uint32, epoch uint64) { h.parts[part].release(epoch) }
+func (h *Host) Release(part uint32, epoch uint64) { h.layout.Load().parts[part].release(epoch) }
 
 // FromGateway takes one frame of a gateway for a partition at an epoch; the host owns m from now on. Frames of one
 // gateway come in order. Requests are always answered, if with a refusal. False: a registration could not be kept; the
 // caller makes the gateway send everything again (a new session).
 func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner) bool {
-	if int64(part) >= int64(len(h.parts)) {
+	l, g := h.layout.Load(), h.gateway(from)
+	switch m.(type) {
+	case *Snapshot, *Register:
+		return h.registration(l, g, part, epoch, m)
+	}
+	p := l.part(part)
+	if p == nil {
 		h.refuse(from, part, epoch, m, NotOwner)
 		return true
 	}
-	p, g := &h.parts[part], h.gateway(from)
 	switch m := m.(type) {
-	case *Snapshot:
-		return p.snapshot(g, epoch, m)
-	case *Register:
-		return p.register(g, epoch, m)
 	case *Publish:
 		if refusal := p.put(g, epoch, m.App, m.Name, Input{Kind: InPublish, Publish: m}); refusal != Accepted {
 			h.refuse(from, part, epoch, m, refusal)
@@ -155,8 +157,11 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 
 // Close drops everything and waits for the channels that are busy.
 func (h *Host) Close() {
-	for i := range h.parts {
-		h.parts[i].close()
+	h.cutting.Lock()
+	defer h.cutting.Unlock()
+	l := h.layout.Load()
+	for i := range l.parts {
+		l.parts[i].close()
 	}
 	h.sys.Close()
 }
@@ -298,10 +303,4 @@ func (h *Host) raiseFloor(p Stamp) {
 	if h.floor.less(p) {
 		h.floor = p
 	}
-}
-
-// place is where a channel stands in its partition; false when it does not belong there.
-func (h *Host) place(part uint32, app, name string) (Position, bool) {
-	hash := ring.Hash(app, name)
-	return Position{Hash: hash, App: app, Name: name}, ring.Partition(hash, len(h.parts)) == part
 }

@@ -15,6 +15,7 @@ type OpenChannels struct {
 // Metered is what a host has open, and how many channels of each app were opened here since NewHost: those that were open
 // already when their partition came here are not among them.
 type Metered struct {
+	Layout     uint64 // epoch that the layout began with which the partitions are of
 	Partitions []OpenChannels
 	Opened     map[string]uint64
 }
@@ -23,8 +24,10 @@ type Metered struct {
 // looked at what the gateways hold. It takes time by partitions and apps, not by channels.
 func (h *Host) Meter() Metered {
 	m := Metered{Opened: map[string]uint64{}}
-	for i := range h.parts {
-		if open, ok := h.parts[i].meter(); ok {
+	l := h.layout.Load()
+	m.Layout = l.began
+	for i := range l.parts {
+		if open, ok := l.parts[i].meter(); ok {
 			m.Partitions = append(m.Partitions, open)
 		}
 	}

@@ -7,6 +7,7 @@ func TestTallies(t *testing.T) {
 	h := &Host{}
 	ten := &tenure{}
 	moved := &activation{tenure: ten, tally: ten.tallies.of(h, "app"), settling: true}
+	h.layout.Store(&layout{})
 	ten.tallies.settling.Add(1)
 	fresh := &activation{tenure: ten, tally: ten.tallies.of(h, "app")}
 	p := &partition{id: 3, at: serving, tenure: ten}

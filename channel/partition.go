@@ -23,8 +23,9 @@ const (
 // held. Its messages are nudges without content; what to do is read from the state under mu.
 type partition struct {
 	actor.Actor[Input]
-	host *Host  // static
-	id   uint32 // static
+	host *Host   // static
+	of   *layout // static
+	id   uint32  // static
 
 	mu       sync.Mutex // above activation.mu, the mailboxes' locks and Host.mu
 	at       stage
@@ -35,7 +36,8 @@ type partition struct {
 	barrier  Barrier
 	sessions map[Gateway]*session
 	channels registry
-	marks    uint32 // counts Snapshots applied
+	marks    uint32  // counts Snapshots applied
+	next     *layout // the one that ended this partition; nil while it has a part in anything
 
 	replica  *replica // what others published, or this node in a tenure that is over; nil: nothing
 	fetch    *fetch   // under way
@@ -52,11 +54,11 @@ type session struct {
 	later    []*Register
 }
 
-func (p *partition) init(h *Host, id uint32) {
-	p.host, p.id = h, id
+func (p *partition) init(h *Host, l *layout, id uint32) {
+	p.host, p.of, p.id = h, l, id
 	p.roster = h.roster.Load()
 	p.sessions = make(map[Gateway]*session)
-	p.channels = newRegistry(len(h.parts))
+	p.channels = newRegistry(len(l.parts))
 	p.Actor.Init(h.sys, p)
 }
 
@@ -73,14 +75,17 @@ func (p *partition) nudge() { p.Offer(Input{}, 1) }
 func (p *partition) Receive([]Input, bool) actor.Next {
 	if t := p.catchUp(); t != nil {
 		var o obligations
-		p.host.cfg.Log.Occupied(p.id, func(h Held) bool {
-			o.occupied = append(o.occupied, h)
-			return true
-		})
-		p.host.cfg.Log.Opened(p.id, func(h Held) bool {
-			o.open = append(o.open, h)
-			return true
-		})
+		// The log may be at another layout already; this tenure is about to end then.
+		gather := func(list *[]Held) func(Held) bool {
+			return func(h Held) bool {
+				if _, ok := p.place(h.App, h.Name); ok {
+					*list = append(*list, h)
+				}
+				return true
+			}
+		}
+		p.host.cfg.Log.Occupied(p.id, gather(&o.occupied))
+		p.host.cfg.Log.Opened(p.id, gather(&o.open))
 		p.open(t, o)
 	}
 	return actor.Next{Wake: p.care()}
@@ -210,7 +215,7 @@ func (p *partition) end() unserved {
 		a.retire()
 		return true
 	})
-	p.channels = newRegistry(len(p.host.parts))
+	p.channels = newRegistry(len(p.of.parts))
 	p.tenure, p.at = nil, away
 	return left
 }
@@ -316,7 +321,7 @@ func (p *partition) owns(epoch uint64) bool {
 
 // put gives a channel something to do, and opens it if need be.
 func (p *partition) put(g Gateway, epoch uint64, app, name string, in Input) Refusal {
-	pos, ok := p.host.place(p.id, app, name)
+	pos, ok := p.place(app, name)
 	if !ok {
 		return NotOwner
 	}
@@ -355,7 +360,7 @@ func (p *partition) history(g Gateway, epoch uint64, m *History) *HistoryResult 
 
 // ask gives a question to a channel, if there is one and it takes it.
 func (p *partition) ask(g Gateway, epoch uint64, app, name string, in Input) (refusal Refusal, passed bool) {
-	pos, ok := p.host.place(p.id, app, name)
+	pos, ok := p.place(app, name)
 	if !ok || !p.host.cfg.Lease.Held() {
 		p.host.counters.refused.Add(1)
 		return NotOwner, false
@@ -394,7 +399,7 @@ func (p *partition) list(epoch uint64, m *List) *ListResult {
 		result.Refusal = NotOwner
 		return result
 	}
-	switch at := ring.Partition(after.Hash, len(p.host.parts)); {
+	switch at := ring.Partition(after.Hash, len(p.of.parts)); {
 	case at > p.id:
 		return result
 	case at < p.id:

@@ -2,59 +2,65 @@ package channel
 
 import "innkeeper/actor"
 
-// snapshot begins a gateway's session at an epoch.
-func (p *partition) snapshot(g Gateway, epoch uint64, m *Snapshot) bool {
+// snapshot begins a gateway's session at an epoch. When the partition has ended with its layout, the next one is returned.
+func (p *partition) snapshot(g Gateway, epoch uint64, m *Snapshot) (kept bool, next *layout) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.next != nil {
+		return false, p.next
+	}
 	if !p.listens(g, epoch) {
 		p.host.counters.strays.Add(1)
-		return true
+		return true, nil
 	}
 	if s := p.sessions[g]; s != nil && s.epoch > epoch {
 		p.host.counters.strays.Add(1)
-		return true
+		return true, nil
 	}
 	p.host.counters.snapshots.Add(1)
 	s := &session{epoch: epoch, snapshot: m}
 	p.sessions[g] = s
 	if p.tenure == nil || epoch != p.tenure.epoch {
-		return true // the table that makes this node the owner is still on its way here
+		return true, nil // the table that makes this node the owner is still on its way here
 	}
 	if p.at == serving {
 		if contains(p.roster.live, g) {
 			p.apply(g, s)
 		}
-		return true
+		return true, nil
 	}
 	p.barrier.Heard(g)
 	if p.barrier.Passed() {
 		p.nudge()
 	}
-	return true
+	return true, nil
 }
 
 // register goes on in a gateway's session.
-func (p *partition) register(g Gateway, epoch uint64, m *Register) bool {
+func (p *partition) register(g Gateway, epoch uint64, m *Register) (kept bool, next *layout) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.next != nil {
+		return false, p.next
+	}
 	s := p.sessions[g]
 	if s == nil || s.epoch != epoch || !p.listens(g, epoch) {
 		p.host.counters.strays.Add(1)
-		return true
+		return true, nil
 	}
 	if s.snapshot == nil {
-		_, kept := p.applyRegister(g, m, false, registerRoom*p.host.cfg.Mailbox)
-		return kept
+		_, kept = p.applyRegister(g, m, false, registerRoom*p.host.cfg.Mailbox)
+		return kept, nil
 	}
 	if len(s.later) >= bufferedMax {
 		// With the session goes what it said, so the gateway counts as not heard: an opening must not miss it.
 		delete(p.sessions, g)
 		p.barrier.Forget(g)
 		p.host.counters.full.Add(1)
-		return false
+		return false, nil
 	}
 	s.later = append(s.later, m)
-	return true
+	return true, nil
 }
 
 // listens reports whether what a gateway says at an epoch can still matter here.
@@ -106,7 +112,7 @@ func (p *partition) dropHolder(g Gateway, mark uint32, fresh bool) {
 // applyRegister gives one register to its channel. The activation is nil when there was none to tell; kept is false when
 // its mailbox was full.
 func (p *partition) applyRegister(g Gateway, r *Register, fresh bool, limit int) (a *activation, kept bool) {
-	pos, ok := p.host.place(p.id, r.App, r.Name)
+	pos, ok := p.place(r.App, r.Name)
 	if !ok {
 		p.host.counters.strays.Add(1)
 		return nil, true

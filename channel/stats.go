@@ -33,8 +33,9 @@ func (h *Host) Stats() HostStats {
 		Proposals: c.proposals.Load(), Refused: c.refused.Load(),
 		MailboxFull: c.full.Load(), Unsent: c.unsent.Load(), Strays: c.strays.Load(),
 	}
-	for i := range h.parts {
-		switch h.parts[i].stage() {
+	parts := h.layout.Load().parts
+	for i := range parts {
+		switch parts[i].stage() {
 		case rebuilding:
 			stats.Rebuilding++
 		case serving:

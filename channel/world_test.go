@@ -315,8 +315,8 @@ func (w *world) rest() {
 }
 
 func (n *simNode) counts(name string) Counts {
-	p := &n.host.parts[0]
-	pos, _ := n.host.place(0, "app", name)
+	p := &n.host.layout.Load().parts[0]
+	pos, _ := p.place("app", name)
 	p.mu.Lock()
 	a := p.channels.find(pos)
 	p.mu.Unlock()
