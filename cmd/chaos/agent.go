@@ -18,8 +18,9 @@ type agent struct {
 	rng      *rand.Rand // of run alone
 	channels []string
 	procs    []*proc
-	steady   bool // holds all its channels and comes back at once when it is sent away
-	stays    bool // keeps what it holds when calm is closed; the others leave
+	home     *proc // where it connects first; nil: anywhere
+	steady   bool  // holds all its channels and comes back at once, to another node, when it is sent away
+	stays    bool  // keeps what it holds when calm is closed; the others leave
 	witness  *witness
 }
 
@@ -31,6 +32,7 @@ const (
 
 // run lives until ctx ends. After calm is closed it changes nothing any more.
 func (a *agent) run(ctx context.Context, calm <-chan struct{}) {
+	var p *proc
 	for {
 		select {
 		case <-calm:
@@ -39,12 +41,12 @@ func (a *agent) run(ctx context.Context, calm <-chan struct{}) {
 			return
 		default:
 		}
-		p := a.procs[a.rng.IntN(len(a.procs))]
+		p = a.next(p)
 		dial, cancel := context.WithTimeout(ctx, dialMax)
 		ws, err := connect(dial, p.listen, demoKey)
 		cancel()
 		if err != nil {
-			a.sleep(ctx, calm, 50, 500)
+			a.sleep(ctx, calm, nil, 50, 500)
 			continue
 		}
 		s := &session{agent: a, node: p.name, ws: ws, channels: map[string]*slot{}, gone: make(chan struct{})}
@@ -53,19 +55,33 @@ func (a *agent) run(ctx context.Context, calm <-chan struct{}) {
 		s.end()
 		<-s.gone
 		if a.steady {
-			a.sleep(ctx, calm, 20, 200)
+			a.sleep(ctx, calm, nil, 20, 200)
 		} else {
-			a.sleep(ctx, calm, 0, 5000)
+			a.sleep(ctx, calm, nil, 0, 5000)
 		}
 	}
 }
 
-// sleep waits for a random time of that many milliseconds, unless something ends it; then it is false.
-func (a *agent) sleep(ctx context.Context, calm <-chan struct{}, least, most int) bool {
+// next is the node to connect to after last, which is nil at first.
+func (a *agent) next(last *proc) *proc {
+	if last == nil && a.home != nil {
+		return a.home
+	}
+	p := a.procs[a.rng.IntN(len(a.procs))]
+	if a.steady && p == last {
+		p = a.procs[(p.index+1)%len(a.procs)]
+	}
+	return p
+}
+
+// sleep waits for a random time of that many milliseconds, or less when gone is closed. It is false when the play is over.
+func (a *agent) sleep(ctx context.Context, calm, gone <-chan struct{}, least, most int) bool {
 	t := time.NewTimer(time.Duration(least+a.rng.IntN(most-least)) * time.Millisecond)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-gone:
 		return true
 	case <-calm:
 	case <-ctx.Done():
@@ -81,10 +97,10 @@ func (a *agent) use(ctx context.Context, calm <-chan struct{}, s *session) {
 				s.attach(ctx, c)
 			}
 		}
-		if !a.sleep(ctx, calm, 50, 1500) {
+		if !a.sleep(ctx, calm, s.gone, 50, 1500) {
 			break
 		}
-		if s.late() {
+		if s.isGone() || s.late() {
 			return
 		}
 		if a.steady {

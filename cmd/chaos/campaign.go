@@ -59,6 +59,12 @@ type campaign struct {
 // perform runs a campaign to its end and judges it.
 func perform(ctx context.Context, pl plan) (*campaign, error) {
 	c := &campaign{plan: pl, witness: &witness{}, pulse: &pulse{}}
+	return c, c.stage(ctx, c.play)
+}
+
+// stage runs a story on a new cluster, and ends that.
+func (c *campaign) stage(ctx context.Context, story func(context.Context) error) error {
+	pl := c.plan
 	hook := "127.0.0.1:0"
 	places, err := loopback(pl.nodes, func(i int) string { return fmt.Sprintf("127.0.1.%d", i+1) })
 	if pl.network {
@@ -68,27 +74,27 @@ func perform(ctx context.Context, pl plan) (*campaign, error) {
 		}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if c.recv, err = newReceiver(hook); err != nil {
-		return nil, err
+		return err
 	}
 	defer c.recv.close()
 	if c.ps, err = newProcesses(pl.bin, pl.dir, places, c.recv.url, vacateDelay, campaignGrace); err != nil {
-		return nil, err
+		return err
 	}
 	unmount, err := c.smallDisks()
 	defer unmount()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.ps.kill9(c.ps.procs...)
 	start, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := c.ps.startAll(start); err != nil {
-		return nil, err
+		return err
 	}
-	return c, c.play(ctx)
+	return story(ctx)
 }
 
 // smallDisks gives the last two nodes a file system that can be filled.

@@ -41,7 +41,8 @@ type client struct {
 	waiting  map[string]chan error
 	attached map[string]time.Time
 
-	gone chan struct{}
+	gone  chan struct{}
+	ended time.Time // when the server ended it; read it once gone is closed
 }
 
 // connect makes a connection and waits for CONNECTED.
@@ -90,6 +91,7 @@ func (c *client) loop() {
 	for {
 		f, err := read(context.Background(), c.ws)
 		if err != nil || f.Action == actDisconnected {
+			c.ended = time.Now()
 			c.ws.CloseNow()
 			return
 		}

@@ -2,6 +2,7 @@
 // that no event is lost, invented or reordered.
 //
 //	chaos                    five scenarios: kill -9 of the node that holds the clients, in all roles, and of all nodes
+//	chaos isolation          a node that stands still or is cut off, in all roles: who acts when, to the millisecond
 //	chaos campaign           a seeded schedule of faults under clients that come and go
 //	chaos -cleanup           remove what a campaign left that was itself killed with -9
 //
@@ -10,7 +11,7 @@
 // 127.0.1.x and leaves the network alone. Both end every process they started, by its id, and no other.
 //
 // Read schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
-// clients), campaign.go (the course), figures.go, report.go and picture.go. What is a violation is decided by
+// clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
 // cmd/checker.
 package main
 
@@ -32,7 +33,7 @@ import (
 func main() {
 	var (
 		bin      = flag.String("innkeeper", "bin/innkeeper", "the innkeeper binary")
-		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and a campaign of half a minute at the end")
+		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and at the end the shortest of the isolations and of the campaigns")
 		channels = flag.Int("channels", 0, "channels a side, overrides -quick")
 		only     = flag.String("only", "", "run only scenarios whose name contains this")
 		keep     = flag.Bool("keep", false, "keep the directory with configurations and logs")
@@ -49,8 +50,11 @@ func main() {
 	if flag.Arg(0) == "campaign" {
 		os.Exit(campaignMain(*bin, flag.Args()[1:]))
 	}
+	if flag.Arg(0) == "isolation" {
+		os.Exit(isolationMain(*bin, flag.Args()[1:]))
+	}
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there is only \"campaign\"\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there are \"campaign\" and \"isolation\"\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	n := 2000
@@ -83,8 +87,10 @@ func main() {
 	}
 	if *quick && *only == "" {
 		stop()
+		fmt.Println("a leader that stands still, and one that is cut off:")
+		code := isolationMain(*bin, []string{"-quick"})
 		fmt.Println("a short campaign:")
-		os.Exit(campaignMain(*bin, shortest))
+		os.Exit(max(code, campaignMain(*bin, shortest)))
 	}
 }
 
@@ -117,25 +123,16 @@ func campaignMain(bin string, args []string) int {
 	if pl.nodes < 3 || pl.nodes > 9 || pl.channels < 12 || flags.NArg() > 0 {
 		return fail(fmt.Errorf("-nodes must be from 3 to 9, -channels at least 12, and nothing may follow"))
 	}
-	pid := hubPid()
-	pl.network = pid != 0
-	if !pl.network && !*loop {
-		err := namespaced()
-		if err == nil {
-			code, err := underHub(pl.nodes, append([]string{"-innkeeper", bin, "campaign"}, args...))
-			if err != nil {
-				return fail(err)
-			}
+	if !*loop && hubPid() == 0 {
+		code, entered, err := enter(pl.nodes, append([]string{"-innkeeper", bin, "campaign"}, args...))
+		if err != nil {
+			return fail(err)
+		}
+		if entered {
 			return code
 		}
-		fmt.Printf("no network namespaces (%v): loopback addresses, and only faults of processes and of the receiver\n", err)
 	}
-	if !pl.network {
-		pid = os.Getpid()
-	}
-	pl.dir = runDir(pid)
-	pl.bin, _ = filepath.Abs(bin)
-	if err := os.MkdirAll(pl.dir, 0o755); err != nil {
+	if err := pl.place(); err != nil {
 		return fail(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -172,6 +169,27 @@ func campaignMain(bin string, args []string) int {
 	}
 	fmt.Println("kept:", pl.dir)
 	return 1
+}
+
+// enter runs this command again among network namespaces for n nodes, if this machine lets us make them.
+func enter(n int, args []string) (code int, entered bool, err error) {
+	if err := namespaced(); err != nil {
+		fmt.Printf("no network namespaces (%v): loopback addresses, and only faults of processes and of the receiver\n", err)
+		return 0, false, nil
+	}
+	code, err = underHub(n, args)
+	return code, true, err
+}
+
+// place decides where the nodes live, and makes the directory for what they leave.
+func (pl *plan) place() error {
+	pid := hubPid()
+	if pl.network = pid != 0; !pl.network {
+		pid = os.Getpid()
+	}
+	pl.dir = runDir(pid)
+	pl.bin, _ = filepath.Abs(pl.bin)
+	return os.MkdirAll(pl.dir, 0o755)
 }
 
 // play runs one scenario on a cluster of its own. What it leaves is removed unless it failed.
