@@ -1,6 +1,6 @@
-// Starts `innkeeper dev` as a process of its own and knows how to reach its nodes.
+// Starts `innkeeper` as a process of its own and knows how to reach its nodes.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,10 +32,24 @@ function isFree(port) {
 // start runs a cluster until stop() and resolves once every node is ready.
 export async function start({ nodes = 1, args = [] } = {}) {
   const base = await freeBase(Array.from({ length: nodes }, (_, i) => [i, 100 + i]).flat());
-  const dir = await mkdtemp(join(tmpdir(), 'innkeeper-sdk-'));
-  const child = spawn(binary, ['dev', '--nodes', String(nodes), '--listen', `127.0.0.1:${base}`, '--data-dir', dir, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  return run(nodes, base, (dir) => ['dev', '--nodes', String(nodes), '--listen', `127.0.0.1:${base}`, '--data-dir', dir, ...args]);
+}
+
+// serve runs one node as in production, on a configuration of the test's own, until stop().
+export async function serve(config) {
+  const base = await freeBase([0, 100, 200, 300]);
+  const at = (offset) => `127.0.0.1:${base + offset}`;
+  return run(1, base, async (dir) => {
+    const node = { data_dir: join(dir, 'data'), listen: at(0), admin_listen: at(100), cluster_listen: at(200), gossip_listen: at(300) };
+    const file = join(dir, 'innkeeper.yaml');
+    await writeFile(file, JSON.stringify({ node, ...config })); // JSON is YAML
+    return ['serve', '--config', file];
   });
+}
+
+async function run(nodes, base, args) {
+  const dir = await mkdtemp(join(tmpdir(), 'innkeeper-sdk-'));
+  const child = spawn(binary, await args(dir), { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (d) => (output += d));
   child.stderr.on('data', (d) => (output += d));
@@ -67,7 +81,7 @@ export async function start({ nodes = 1, args = [] } = {}) {
   const deadline = Date.now() + 30_000;
   for (let i = 0; i < nodes; i++) {
     for (;;) {
-      if (gone) throw new Error(`innkeeper dev ended early:\n${output}`);
+      if (gone) throw new Error(`innkeeper ended early:\n${output}`);
       const ok = await fetch(cluster.admin(i) + '/readyz').then((r) => r.ok, () => false);
       if (ok) break;
       if (Date.now() > deadline) throw new Error(`node ${i} not ready in 30 s:\n${output}`);
