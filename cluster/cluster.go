@@ -18,6 +18,8 @@ const (
 	kindRenew    = 0xf0 // request: renewal → answer
 	kindLeave    = 0xf1 // request: nothing → answer
 	kindFound    = 0xf2 // request: proposal → nothing
+	kindWithdraw = 0xf3 // request: nothing → answer
+	kindReady    = 0xf4 // request: question → nothing, when it is so
 )
 
 // Cluster is this boot's part in the cluster. All methods may be called from any goroutine, in the order New, Handle and
@@ -73,6 +75,8 @@ func New(cfg Config) (*Cluster, error) {
 	c.links.servers[kindRenew] = c.desk.serveRenewal
 	c.links.servers[kindLeave] = c.desk.serveLeave
 	c.links.servers[kindFound] = c.serveProposal
+	c.links.servers[kindWithdraw] = c.desk.serveWithdrawal
+	c.links.servers[kindReady] = c.serveReady
 	var err error
 	if c.gossip, err = newGossip(&c.cfg, &c.count, c.clusterID, c.gossipWanted, c.tend.poke); err != nil {
 		c.cancel()
@@ -170,7 +174,7 @@ func (c *Cluster) Stop(graceful bool) {
 // leave tells the leader that this node goes.
 func (c *Cluster) leave(ctx context.Context) {
 	for ctx.Err() == nil {
-		a, err := c.renew.leaveOnce(ctx)
+		a, err := c.renew.tellLeader(ctx, kindLeave)
 		if err == nil && (a.verdict == verdictGranted || a.verdict == verdictDead) {
 			break
 		}

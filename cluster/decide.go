@@ -14,21 +14,20 @@ func (d *desk) decide(now time.Duration) {
 	}
 	view := d.c.cfg.Log.View()
 	causes := d.deaths(view, now)
-	f := findings{dead: map[Peer]bool{}, joined: map[string]Member{}, moved: map[string]Member{}, cold: &d.cold}
+	f := findings{dead: map[Peer]bool{}, joined: map[string]Member{}, moved: map[string]Member{}, leaves: d.withdraws, cold: &d.cold}
 	for p := range causes {
 		f.dead[p] = true
 	}
 	d.newcomers(view, now, f)
-	if len(f.dead)+len(f.joined)+len(f.moved) == 0 && d.settled == view.Version {
-		return
-	}
-	change := plan(view, f)
-	if change.empty() {
+	if len(f.dead)+len(f.joined)+len(f.moved)+len(f.leaves) > 0 || d.settled != view.Version {
+		if change := plan(view, f); !change.empty() {
+			change.TimeMs = time.Now().UnixMilli()
+			d.commit(change, causes)
+			return
+		}
 		d.settled = view.Version
-		return
 	}
-	change.TimeMs = time.Now().UnixMilli()
-	d.commit(change, causes)
+	d.move(view)
 }
 
 // deaths names the live boots that are surely gone, and why.
@@ -103,6 +102,11 @@ func (d *desk) newcomers(view *View, now time.Duration, f findings) {
 // commit commits a change in the background. Until its outcome is known, nobody it declares dead gets a lease; when it
 // stays unknown, nobody at all until the view is known to be complete again.
 func (d *desk) commit(change MembershipChange, causes map[Peer]string) {
+	d.commitThen(change, causes, func() {})
+}
+
+// commitThen does the same, and calls then when the change is committed and this node still leads.
+func (d *desk) commitThen(change MembershipChange, causes map[Peer]string, then func()) {
 	d.busy.commit = true
 	d.condemned = map[Peer]bool{}
 	for p := range causes {
@@ -117,11 +121,11 @@ func (d *desk) commit(change MembershipChange, causes map[Peer]string) {
 	term := d.term
 	d.background(commitFor, func(ctx context.Context) func() {
 		err := d.c.cfg.Log.Commit(ctx, change)
-		return func() { d.committed(term, change, causes, err) }
+		return func() { d.committed(term, change, causes, err, then) }
 	})
 }
 
-func (d *desk) committed(term uint64, change MembershipChange, causes map[Peer]string, err error) {
+func (d *desk) committed(term uint64, change MembershipChange, causes map[Peer]string, err error, then func()) {
 	d.busy.commit = false
 	switch {
 	case err == nil:
@@ -159,7 +163,9 @@ func (d *desk) committed(term uint64, change MembershipChange, causes map[Peer]s
 			delete(d.joiners, m.Node)
 			d.hear(m.Peer(), d.c.cfg.Boottime()) // its silence counts from here
 		}
+		delete(d.withdraws, m.Peer())
 	}
+	then()
 }
 
 // announce logs a committed change.
@@ -167,6 +173,9 @@ func (d *desk) announce(change MembershipChange, causes map[Peer]string) {
 	for _, m := range change.Members {
 		if m.State == Alive {
 			d.c.log.Info("member of the cluster", "member", m.Node, "boot", m.Boot, "address", m.Cluster)
+		}
+		if m.State == Leaving {
+			d.c.log.Info("member hands over what it owns", "node", m.Node, "boot", m.Boot)
 		}
 	}
 	for p, cause := range causes {

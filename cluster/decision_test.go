@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -144,11 +145,12 @@ func TestPlan(t *testing.T) {
 	dead := func(m Member) Member { m.State = Dead; return m }
 	owners := func(v *View, ch MembershipChange) map[string]int {
 		n := map[string]int{}
-		for _, s := range v.Table.Apply(ch.Slots).Slots {
+		for _, s := range settled(applied(v, ch)).Table.Slots {
 			n[s.Owner]++
 		}
 		return n
 	}
+	leaving := func(m Member) Member { m.State = Leaving; return m }
 	for _, tc := range []struct {
 		name    string
 		view    *View
@@ -174,6 +176,10 @@ func TestPlan(t *testing.T) {
 			[]Member{{Node: "b", Boot: "b1", State: Alive, Cluster: "elsewhere"}}, map[string]int{"a": 3, "b": 3, "c": 3}, 0, 0},
 		{"one who leaves keeps its state when it moves", viewOf(9, a, member("b", "b1", Leaving)), findings{moved: map[string]Member{"b": {Node: "b", Boot: "b1", State: Alive, Cluster: "elsewhere"}}},
 			[]Member{{Node: "b", Boot: "b1", State: Leaving, Cluster: "elsewhere"}}, map[string]int{"a": 9}, 0, 0},
+		{"one who wants to leave", three, findings{leaves: map[Peer]bool{c.Peer(): true}}, []Member{leaving(c)}, map[string]int{"a": 5, "b": 4}, -1, 0},
+		{"all want to leave", viewOf(9, a, b), findings{leaves: map[Peer]bool{a.Peer(): true, b.Peer(): true}}, []Member{leaving(a), leaving(b)}, map[string]int{"a": 5, "b": 4}, 0, 0},
+		{"one who left comes back", viewOf(9, a, leaving(b)), findings{joined: map[string]Member{"b": member("b", "b2", Alive)}},
+			[]Member{member("b", "b2", Alive)}, map[string]int{"a": 5, "b": 4}, -1, 0},
 		{"the last one dies", viewOf(2, a), findings{dead: map[Peer]bool{a.Peer(): true}}, []Member{dead(a)}, map[string]int{"": 2}, 2, 0},
 	} {
 		ch := plan(tc.view, tc.f)
@@ -214,7 +220,7 @@ func TestPlanSettles(t *testing.T) {
 		v := viewOf(rapid.IntRange(1, 40).Draw(t, "partitions"))
 		boots := 0
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
-			f := findings{dead: map[Peer]bool{}, joined: map[string]Member{}}
+			f := findings{dead: map[Peer]bool{}, joined: map[string]Member{}, leaves: map[Peer]bool{}}
 			for _, m := range v.Members {
 				if rapid.IntRange(0, 3).Draw(t, "dies") == 0 {
 					f.dead[m.Peer()] = true
@@ -225,35 +231,80 @@ func TestPlanSettles(t *testing.T) {
 				boots++
 				f.joined[node] = member(node, fmt.Sprint("boot", boots), Alive)
 			}
-			ch := plan(v, f)
-			next := &View{ClusterID: "c", Version: v.Version + 1, Table: v.Table.Apply(ch.Slots)}
-			all := map[string]Member{}
-			for _, m := range append(slices.Clone(v.Members), ch.Members...) {
-				all[m.Node] = m
-			}
-			for _, node := range []string{"a", "b", "c", "d", "e"} {
-				if m, ok := all[node]; ok {
-					next.Members = append(next.Members, m)
+			for _, m := range v.Members {
+				if m.State == Alive && rapid.IntRange(0, 4).Draw(t, "leaves") == 0 {
+					f.leaves[m.Peer()] = true
 				}
 			}
+			ch := plan(v, f)
+			next := applied(v, ch)
 			for p, s := range next.Table.Slots {
 				was := v.Table.Slots[p]
 				oldBoot, _ := v.Member(was.Owner)
 				newBoot, _ := next.Member(s.Owner)
-				if s.Owner != "" && newBoot.State != Alive {
+				if s.Owner != "" && newBoot.State != Alive && newBoot.State != Leaving {
 					t.Fatalf("partition %d belongs to %+v", p, newBoot)
 				}
 				changed := was.Owner != s.Owner || s.Owner != "" && oldBoot.Boot != newBoot.Boot
 				if changed != (s.Epoch > was.Epoch) || s.Epoch > was.Epoch+1 {
 					t.Fatalf("partition %d: %+v (%+v) → %+v (%+v)", p, was, oldBoot, s, newBoot)
 				}
+				if still, _ := next.Member(was.Owner); changed && was.Owner != "" && still.State != Dead && still.Boot == oldBoot.Boot {
+					t.Fatalf("partition %d was moved at once from %+v, who lives", p, still)
+				}
 			}
 			if again := plan(next, findings{}); !again.empty() {
 				t.Fatalf("not settled: %+v", again)
 			}
 			v = next
+			if rapid.Bool().Draw(t, "moves") {
+				v = settled(v)
+				checkPlaced(t, v)
+			}
 		}
 	})
+}
+
+// checkPlaced fails unless all partitions are with those that stay, in equal shares.
+func checkPlaced(t *rapid.T, v *View) {
+	owns, nodes := map[string]int{}, eligible(v.Members)
+	for _, s := range v.Table.Slots {
+		owns[s.Owner]++
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	each := len(v.Table.Slots) / len(nodes)
+	for _, node := range nodes {
+		if n := owns[node]; n < each || n > each+1 {
+			t.Fatalf("%s owns %d of %d partitions: %v", node, n, len(v.Table.Slots), owns)
+		}
+		delete(owns, node)
+	}
+	if len(owns) > 0 {
+		t.Fatalf("owned by others: %v", owns)
+	}
+}
+
+// applied is the view that a change makes.
+func applied(v *View, ch MembershipChange) *View {
+	next := &View{ClusterID: v.ClusterID, Version: v.Version + 1, Table: v.Table.Apply(ch.Slots)}
+	all := map[string]Member{}
+	for _, m := range append(slices.Clone(v.Members), ch.Members...) {
+		all[m.Node] = m
+	}
+	for _, node := range slices.Sorted(maps.Keys(all)) {
+		next.Members = append(next.Members, all[node])
+	}
+	return next
+}
+
+// settled makes all planned moves, batch by batch.
+func settled(v *View) *View {
+	for b := nextBatch(v); b != nil; b = nextBatch(v) {
+		v = applied(v, MembershipChange{Slots: b.changes})
+	}
+	return v
 }
 
 func TestNextVoter(t *testing.T) {

@@ -21,7 +21,7 @@ type desk struct {
 	// Owned by run.
 	term      uint64 // 0: not leading
 	ready     bool   // the view shows everything committed before this term
-	busy      struct{ barrier, verify, commit, server bool }
+	busy      struct{ barrier, verify, commit, server, move bool }
 	retry     time.Time     // no barrier or server change before
 	since     time.Duration // boottime from which silence counts
 	stepped   time.Duration // boottime of the last step
@@ -30,6 +30,8 @@ type desk struct {
 	reports   map[string]report
 	joiners   map[string]*joiner
 	leaving   map[Peer][]ask
+	withdraws map[Peer]bool // want to hand over what they own
+	prepared  *batch        // of moves, to be committed; nil for none
 	condemned map[Peer]bool // in the commit under way
 	cold      coldWatch
 	settled   uint64 // version of the view for which there was nothing to plan
@@ -40,11 +42,12 @@ type desk struct {
 
 // ask is one request to the desk.
 type ask struct {
-	from    Peer
-	renewal renewal
-	leave   bool
-	arrived time.Duration
-	reply   chan answer // cap 1
+	from     Peer
+	renewal  renewal
+	leave    bool
+	withdraw bool
+	arrived  time.Duration
+	reply    chan answer // cap 1
 }
 
 // joiner is a boot that asks to become a member.
@@ -158,6 +161,7 @@ func (d *desk) clear() {
 	d.term, d.ready, d.settled = 0, false, 0
 	d.waiting, d.early = nil, nil
 	d.reports, d.joiners, d.leaving = map[string]report{}, map[string]*joiner{}, map[Peer][]ask{}
+	d.withdraws, d.prepared = map[Peer]bool{}, nil
 	d.condemned = nil
 	d.cold = coldWatch{}
 	d.mu.Lock()
@@ -286,9 +290,12 @@ func (d *desk) receive(a ask) {
 		a.reply <- answer{verdict: verdictDead}
 	case known && m.Boot == a.from.Boot && a.leave:
 		d.leave(view, a)
+	case known && m.Boot == a.from.Boot && a.withdraw:
+		d.withdraws[a.from] = true
+		a.reply <- answer{verdict: verdictGranted}
 	case known && m.Boot == a.from.Boot:
 		d.member(view, m, a)
-	case a.leave:
+	case a.leave || a.withdraw:
 		a.reply <- answer{verdict: verdictGranted} // never was a member, or is replaced
 	default:
 		d.join(view, m.Boot, a)

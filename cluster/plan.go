@@ -3,8 +3,6 @@ package cluster
 import (
 	"slices"
 	"strings"
-
-	"innkeeper/cluster/ring"
 )
 
 // findings are what a leader holds to be true besides the view: all that a plan is made from.
@@ -12,11 +10,13 @@ type findings struct {
 	dead   map[Peer]bool     // live boots in the view that are surely gone
 	joined map[string]Member // by node: boots to be made members, in place of any other boot of the node
 	moved  map[string]Member // by node: members whose addresses changed
+	leaves map[Peer]bool     // live boots that want to hand over what they own
 	cold   *coldWatch
 }
 
-// plan gives the change that brings the view to what the findings ask for: members, and the placement over those that
-// are then alive. It is empty when there is nothing to do. TimeMs is left to the caller.
+// plan gives the change that brings the view to what the findings ask for: members, and as much of the placement over
+// those that are then alive as cannot wait (see moves for the rest). It is empty when there is nothing to do. TimeMs is
+// left to the caller.
 func plan(view *View, f findings) MembershipChange {
 	change := MembershipChange{IfVersion: view.Version}
 	next := map[string]Member{}
@@ -30,6 +30,9 @@ func plan(view *View, f findings) MembershipChange {
 		} else if now, ok := f.moved[m.Node]; ok && m.State != Dead && now.Boot == m.Boot {
 			now.State = m.State
 			m = now
+		}
+		if m.State == Alive && f.leaves[m.Peer()] {
+			m.State = Leaving
 		}
 		if j, ok := f.joined[m.Node]; ok && j.Boot != m.Boot {
 			// A boot that is gone already has lost its partitions; one that is replaced while it counts as live hands them down.
@@ -51,15 +54,13 @@ func plan(view *View, f findings) MembershipChange {
 	}
 	slices.SortFunc(change.Members, func(a, b Member) int { return strings.Compare(a.Node, b.Node) })
 
-	var owners []string
 	var members []Member
+	live := map[string]bool{}
 	for _, m := range next {
 		members = append(members, m)
-		if m.State == Alive {
-			owners = append(owners, m.Node)
-		}
+		live[m.Node] = m.State != Dead
 	}
-	change.Slots = ring.Place(view.Table, owners, bounced)
+	change.Slots = stage(view.Table, eligible(members), live, bounced)
 	change.Cold = len(change.Members) > 0 && f.cold != nil && f.cold.completes(members)
 	return change
 }

@@ -265,8 +265,8 @@ func (r *renewer) word() recoveryWord {
 	return r.cold
 }
 
-// leaveOnce tells whoever should lead that this node leaves. Called while the cluster stops, from the goroutine that stops it.
-func (r *renewer) leaveOnce(ctx context.Context) (answer, error) {
+// tellLeader tells whoever should lead that this node leaves, or wants to.
+func (r *renewer) tellLeader(ctx context.Context, kind byte) (answer, error) {
 	c := r.c
 	r.mu.Lock()
 	node := r.lead
@@ -279,7 +279,7 @@ func (r *renewer) leaveOnce(ctx context.Context) (answer, error) {
 	if node == "" {
 		return answer{verdict: verdictGranted}, nil // never been a member
 	}
-	b, err := c.links.request(ctx, node, kindLeave, nil)
+	b, err := c.links.request(ctx, node, kind, nil)
 	if err != nil {
 		return answer{}, err
 	}

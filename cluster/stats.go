@@ -21,6 +21,7 @@ type Stats struct {
 	DeathsCommitted  uint64 // by this node as leader
 	PlansCommitted   uint64
 	PlansConflicted  uint64
+	PartitionsMoved  uint64 // from a member that lives to another, by this node as leader
 	GossipForeign    uint64 // gossip about nodes of other clusters, ignored
 	GossipPackets    uint64 // received
 	GossipPacketsBad uint64 // packets that could not be sent
@@ -32,6 +33,7 @@ type counters struct {
 	framesSent, bytesSent, writes, framesReceived, bytesReceived                   atomic.Uint64
 	framesUnhandled, requestsRefused, leasesGranted, leasesLost, deathsCommitted   atomic.Uint64
 	plansCommitted, plansConflicted, gossipForeign, gossipPackets, gossipPacketBad atomic.Uint64
+	partitionsMoved                                                                atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -44,7 +46,7 @@ func (c *Cluster) Stats() Stats {
 		FramesReceived: n.framesReceived.Load(), BytesReceived: n.bytesReceived.Load(),
 		FramesUnhandled: n.framesUnhandled.Load(), RequestsRefused: n.requestsRefused.Load(),
 		LeasesGranted: n.leasesGranted.Load(), LeasesLost: n.leasesLost.Load(), DeathsCommitted: n.deathsCommitted.Load(),
-		PlansCommitted: n.plansCommitted.Load(), PlansConflicted: n.plansConflicted.Load(),
+		PlansCommitted: n.plansCommitted.Load(), PlansConflicted: n.plansConflicted.Load(), PartitionsMoved: n.partitionsMoved.Load(),
 		GossipForeign: n.gossipForeign.Load(), GossipPackets: n.gossipPackets.Load(), GossipPacketsBad: n.gossipPacketBad.Load(),
 	}
 }
