@@ -51,15 +51,14 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	host := a.tenure.partition.host
 	scratch := host.scratch.Get().(*[]Effect)
 	effects, next, f := a.step(host.moment(), batch, woken, *scratch)
-	if t := a.tenure; !t.over.Load() {
-		a.perform(effects, f)
+	if t := a.tenure; !t.over.Load() && a.perform(effects, f) {
 		for i := range batch {
 			if batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
 				t.partition.fed(f, a.sent)
 			}
 		}
 	} else {
-		t.partition.refuseAll(unserved{t.epoch, batch})
+		t.partition.refuseAll(unserved{epoch: t.epoch, inputs: batch})
 	}
 	clear(effects)
 	*scratch = effects[:0]
@@ -111,8 +110,9 @@ func delta(was, is bool) int64 {
 	return 0
 }
 
-// perform carries out effects in order. Copies go out in as few frames as possible.
-func (a *activation) perform(effects []Effect, f *feed) {
+// perform carries out effects in order, copies first, in as few frames as possible: what anybody sees was sent to the
+// follower before. It is false when the tenure ended on the way and nobody has seen anything.
+func (a *activation) perform(effects []Effect, f *feed) bool {
 	p, epoch := a.tenure.partition, a.tenure.epoch
 	host := p.host
 	c := copier{p: p, f: f, app: a.state.app, name: a.state.name, since: a.state.since}
@@ -121,11 +121,20 @@ func (a *activation) perform(effects []Effect, f *feed) {
 			p.broken(f)
 		}
 	}()
+	copies := 0
+	for i := range effects {
+		if e := &effects[i]; e.Copy {
+			c.add(e.Message.(*Delivery), e.Old)
+			copies++
+		}
+	}
+	if c.flush(); copies > 0 && a.tenure.over.Load() {
+		return false // what was sent of the copy when the tenure ended may be short of these
+	}
 	var published, delivered, refused uint64
 	for i := range effects {
 		e := &effects[i]
 		if e.Copy {
-			c.add(e.Message.(*Delivery), e.Old)
 			continue
 		}
 		if e.Propose != 0 {
@@ -144,12 +153,12 @@ func (a *activation) perform(effects []Effect, f *feed) {
 		}
 		host.send(e.To, p.id, epoch, e.Message)
 	}
-	c.flush()
 	if published+delivered+refused > 0 {
 		host.counters.publishes.Add(published)
 		host.counters.deliveries.Add(delivered)
 		host.counters.refused.Add(refused)
 	}
+	return true
 }
 
 // propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there are at

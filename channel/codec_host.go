@@ -8,6 +8,11 @@ const (
 	frameCopyEnd
 	frameCopied
 	frameCopyFetch
+)
+
+// 0x36 was an earlier layout of CopyHave.
+const (
+	frameLeft byte = 0x90 + iota
 	frameCopyHave
 )
 
@@ -47,6 +52,15 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.uint(m.Stream)
 		w.uint(m.Of)
 		w.bool(m.Complete)
+		w.uint(m.Sent)
+		w.uint(m.Parts)
+	case *Left:
+		w.byte(frameLeft)
+		w.uint(m.Stream)
+		w.uint(uint64(len(m.Channels)))
+		for _, r := range m.Channels {
+			w.remains(r)
+		}
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -75,7 +89,9 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameCopyFetch:
 		m = &CopyFetch{Stream: r.uint(), Take: r.bool()}
 	case frameCopyHave:
-		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool()}
+		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint()}
+	case frameLeft:
+		m = &Left{Stream: r.uint(), Channels: r.remains()}
 	default:
 		return nil, unknownFrame(t)
 	}
@@ -83,4 +99,30 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+func (w *writer) remains(r *Remains) {
+	w.name(r.App, r.Name)
+	w.int(r.VacateMs)
+	w.int(r.UsedMs)
+	w.uint(uint64(len(r.More)))
+	for _, s := range r.More {
+		w.byte(s.Kind)
+		w.text(string(s.Data))
+	}
+}
+
+func (r *reader) remains() []*Remains {
+	list := make([]*Remains, r.many(5))
+	for i := range list {
+		one := &Remains{App: r.string(), Name: r.string(), VacateMs: r.int(), UsedMs: r.int()}
+		if n := r.many(2); n > 0 {
+			one.More = make([]Section, n)
+			for j := range one.More {
+				one.More[j] = Section{Kind: r.byte(), Data: []byte(r.string())}
+			}
+		}
+		list[i] = one
+	}
+	return list
 }

@@ -3,8 +3,7 @@ package channel
 // Frames between hosts. The owner of a partition keeps a copy of its history with a follower, and whoever becomes the
 // owner next takes it over from whom has one. All of one stream come in order on one link.
 
-// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *Copied, *CopyFetch or
-// *CopyHave.
+// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *Copied, *CopyFetch, *CopyHave or *Left.
 type ToHost interface{ toHost() }
 
 // CopyBegin begins a copy of a partition's history. It replaces what the receiver has of earlier ones.
@@ -51,6 +50,40 @@ type CopyHave struct {
 	Stream   uint64
 	Of       uint64 // number of the copy among those of its owner, the owner's own being the last; 0: none
 	Complete bool
+	// The owner's own says what it has sent of it to whoever asks: if all of that has arrived, it is there already.
+	Sent  uint64 // stream; 0: none, or not all
+	Parts uint64 // CopyParts of that stream
+}
+
+// Left is what an owner, at the end of its tenure, tells the next one of channels on which something was running out. It
+// answers a CopyFetch that does not take, ahead of CopyHave.
+type Left struct {
+	Stream   uint64
+	Channels []*Remains
+}
+
+// Remains is what is left of one channel's delays.
+type Remains struct {
+	App, Name string
+	VacateMs  int64 // until vacated is due, of a channel that nobody holds; -1: it is not
+	UsedMs    int64 // since the last use of an open channel without attachments; -1: it has some, or is closed
+	More      []Section
+}
+
+// Section is what some part of a channel's state has left. Kinds are part of the protocol between nodes: they are never
+// reused, and a receiver skips those that it does not know.
+type Section struct {
+	Kind byte
+	Data []byte
+}
+
+// size is what the frame of r takes, by estimate.
+func (r *Remains) size() int {
+	n := 16 + len(r.App) + len(r.Name)
+	for _, s := range r.More {
+		n += 4 + len(s.Data)
+	}
+	return n
 }
 
 func (*CopyBegin) toHost() {}
@@ -59,6 +92,7 @@ func (*CopyEnd) toHost()   {}
 func (*Copied) toHost()    {}
 func (*CopyFetch) toHost() {}
 func (*CopyHave) toHost()  {}
+func (*Left) toHost()      {}
 
 // Hosts carries frames between hosts.
 type Hosts interface {

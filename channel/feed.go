@@ -29,7 +29,8 @@ type feed struct {
 	session uint64
 	epoch   uint64
 	stream  uint64
-	waited  atomic.Bool // the copy is whole: publishes wait for it
+	waited  atomic.Bool   // the copy is whole: publishes wait for it
+	sent    atomic.Uint64 // CopyParts, all
 
 	// Guarded by partition.mu.
 	items       []feedItem
@@ -246,5 +247,6 @@ func (c *copier) flush() {
 		c.parts++
 	}
 	c.failed = c.failed || !c.p.sendHost(c.f, c.part)
+	c.f.sent.Add(1)
 	c.part, c.bytes = nil, 0
 }

@@ -16,7 +16,9 @@ type fetch struct {
 	best     CopyHave               // of all answers, and of what is kept here
 	from     GatewayID              // who has it; this host itself for what is kept here
 	taking   bool
+	heard    bool // everybody was heard when this host last asked
 	found    *replica
+	remains  []*Remains // that the owner before has told of
 }
 
 // goesOn notes that something came.
@@ -53,6 +55,8 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
 		p.fetched(wanted{from, epoch, m.Stream, m.Take})
 	case *CopyHave:
 		p.heard(from, epoch, m)
+	case *Left:
+		p.takeRemains(epoch, m)
 	}
 }
 
@@ -181,9 +185,13 @@ func (p *partition) fetched(w wanted) {
 	have := &CopyHave{Stream: w.stream}
 	if p.tenure == nil {
 		have.Of, have.Complete = p.has(w.epoch)
+		if f := p.lastFed; f != nil && f.to == w.from && f.epoch+1 == w.epoch {
+			have.Sent, have.Parts = f.stream, f.sent.Load()
+		}
+		p.tellRemains(w)
 	}
-	p.mu.Unlock()
 	p.host.cfg.Hosts.ToHost(w.from, 0, p.id, w.epoch, have)
+	p.mu.Unlock()
 }
 
 // has tells of the copy that is kept here of the tenure before an epoch.
@@ -209,10 +217,18 @@ func (p *partition) heard(from GatewayID, epoch uint64, m *CopyHave) {
 		f.goesOn(p.host.elapsed())
 		if m.Of > f.best.Of {
 			f.best, f.from = *m, from
+			if r := p.replica; r != nil && m.Sent != 0 && r.isWhole(from, epoch-1, m) {
+				f.from = p.host.cfg.Self
+			}
 		}
 	}
 	p.mu.Unlock()
 	p.nudge()
+}
+
+// isWhole says whether the copy has all that its owner has sent of it.
+func (r *replica) isWhole(owner GatewayID, epoch uint64, have *CopyHave) bool {
+	return r.complete && r.from == owner && r.epoch == epoch && r.stream == have.Sent && r.taken == have.Parts
 }
 
 // give begins to hand over the copy that is kept here.
@@ -237,7 +253,10 @@ func (p *partition) give(w wanted) {
 
 // search looks for the history of the tenure before this one. It is true when there is nothing more to wait for; what
 // was found is in tenure.heritage then.
-func (p *partition) search() bool {
+//
+// Until everybody was heard, only the word of the former owner counts, who gives it when its tenure is over: it may be
+// serving still, and what others have of it be growing. And there is time: who is silent may turn out to be dead.
+func (p *partition) search(heard bool) bool {
 	t, h := p.tenure, p.host
 	if h.cfg.Hosts == nil || t.heritage != nil {
 		return true
@@ -249,9 +268,14 @@ func (p *partition) search() bool {
 		f.goesOn(now)
 		p.fetch = f
 	}
-	if f.stream == 0 || now >= f.againAt {
+	if !heard {
+		f.deadline = now + fetchTimeout
+	}
+	sure := f.best.Of == ownersOwn
+	if f.stream == 0 || now >= f.againAt || heard && !f.heard && !sure {
 		p.askAround(f, now)
 	}
+	f.heard = heard
 	for id := range f.asked {
 		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {
 			delete(f.asked, id)
@@ -261,7 +285,7 @@ func (p *partition) search() bool {
 	case f.found != nil && f.found.complete:
 		t.heritage = f.found
 	case now >= f.deadline:
-	case len(f.asked) > 0:
+	case !sure && (!heard || len(f.asked) > 0):
 		return false
 	case !f.best.Complete:
 	case f.from == h.cfg.Self:
@@ -293,7 +317,6 @@ func (p *partition) askAround(f *fetch, now time.Duration) {
 // inherit gives the channels the past that was found.
 func (p *partition) inherit() {
 	t := p.tenure
-	p.fetch = nil
 	r := t.heritage
 	if r == nil {
 		return
@@ -368,6 +391,11 @@ func (p *partition) care() (wake time.Duration) {
 	}
 	if f := p.fetch; f != nil {
 		wake = max(min(f.deadline, f.againAt), now+time.Millisecond) // there is no gift in a tenure
+	}
+	if r := p.remains; r != nil && now >= r.until {
+		p.remains = nil
+	} else if r != nil && (wake == 0 || r.until < wake) {
+		wake = r.until
 	}
 	if p.replica != nil && now >= p.sweepAt {
 		p.sweepAt = now + sweepEvery

@@ -55,20 +55,43 @@ func TestBarrierOfAPartition(t *testing.T) {
 		if s := h.Stats(); s.Serving != 0 || s.Rebuilding != 1 {
 			t.Fatalf("%+v", s)
 		}
-		h.publish(boot1, "mine", 5)
-		if m := one[*Published](h, boot1); m.Req != 5 || m.Refusal != NotOwner {
-			t.Fatalf("before the opening: %+v", m)
-		}
+		h.publish(boot1, "other", 5)
+		synctest.Wait()
+		h.silent(boot1, boot2)
 		h.snapshot(boot2, h.reg(boot2, "mine", 1, true))
 		synctest.Wait()
 		if m := one[*Registered](h, boot2); m.Version != 1 {
 			t.Fatalf("%+v", m)
+		}
+		if m := one[*Published](h, boot1); m.Req != 5 || m.Refusal != Accepted {
+			t.Fatalf("what waited for the opening: %+v", m)
 		}
 		time.Sleep(standSettings.VacateDelay - 1)
 		h.said("")
 		time.Sleep(h.log.latency + 1)
 		synctest.Wait()
 		h.said("vacated orphan; ")
+	})
+	bubble(t, "another owner before all were heard", func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.SetMembers([]GatewayID{boot1, boot2})
+		h.acquire()
+		h.snapshot(boot1)
+		h.publish(boot1, "mine", 5)
+		h.FromGateway(boot1, 0, h.epoch, &Query{App: "app", Name: "mine", Req: 6})
+		synctest.Wait()
+		h.silent(boot1, boot2)
+		h.Release(0, h.log.next(0))
+		frames := h.in.take(boot1)
+		if len(frames) != 2 {
+			t.Fatalf("%d answers", len(frames))
+		}
+		if m := frames[0].(*Published); m.Req != 5 || m.Refusal != NotOwner {
+			t.Errorf("%+v", m)
+		}
+		if m := frames[1].(*QueryResult); m.Req != 6 || m.Refusal != NotOwner {
+			t.Errorf("%+v", m)
+		}
 	})
 	bubble(t, "a late member", func(t *testing.T) {
 		h := newHouse(t, nil)

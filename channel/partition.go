@@ -43,6 +43,9 @@ type partition struct {
 	fetch    *fetch   // under way
 	wanted   wanted   // by the next owner, at the end of this tenure; zero: nothing
 	gift     *feed    // replica on its way to a new owner
+	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
+	remains  *remains // of that tenure
+	waiting  []Input  // requests that came while the partition is rebuilt
 	sweeping bool     // replica has something that expires
 	sweepAt  time.Duration
 }
@@ -86,7 +89,9 @@ func (p *partition) Receive([]Input, bool) actor.Next {
 		}
 		p.host.cfg.Log.Occupied(p.id, gather(&o.occupied))
 		p.host.cfg.Log.Opened(p.id, gather(&o.open))
-		p.open(t, o)
+		for _, in := range p.open(t, o) {
+			p.host.FromGateway(p.host.roster.Load().ids[in.From-1], p.id, t.epoch, in.request())
+		}
 	}
 	return actor.Next{Wake: p.care()}
 }
@@ -99,7 +104,7 @@ func (p *partition) catchUp() *tenure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
-	if p.at == rebuilding && p.barrier.Passed() && p.search() {
+	if p.at == rebuilding && p.search(p.barrier.Passed()) && p.barrier.Passed() {
 		return p.tenure
 	}
 	return nil
@@ -198,16 +203,35 @@ type unserved struct {
 	inputs []Input
 }
 
+// earlyMax bounds the requests that wait for one partition to be served. Gateways send one at a time until they are
+// answered.
+const earlyMax = 4096
+
+// wait keeps a request while the partition is rebuilt under its epoch; p.mu is held. False: it has to be refused.
+func (p *partition) wait(from Gateway, epoch uint64, in Input) bool {
+	if p.at != rebuilding || p.tenure.epoch != epoch || len(p.waiting) >= earlyMax {
+		return false
+	}
+	in.From = from
+	p.waiting = append(p.waiting, in)
+	return true
+}
+
 // end drops all actors of the tenure.
 func (p *partition) end() unserved {
 	if p.tenure == nil {
 		return unserved{}
 	}
-	left := unserved{epoch: p.tenure.epoch}
+	left := unserved{epoch: p.tenure.epoch, inputs: p.waiting}
+	p.waiting, p.lastFed = nil, nil
 	p.tenure.over.Store(true)
 	if f := p.tenure.feed.Load(); f != nil {
 		p.freeSlot(f)
+		if f.waited.Load() {
+			p.lastFed = f
+		}
 	}
+	p.leave()
 	p.bequeath()
 	p.fetch = nil
 	p.channels.all(func(a *activation) bool {
@@ -221,18 +245,9 @@ func (p *partition) end() unserved {
 }
 
 func (p *partition) refuseAll(left unserved) {
-	for _, in := range left.inputs {
-		switch in.Kind {
-		case InPublish:
-			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Publish, NotOwner)
-		case InQuery:
-			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Query, NotOwner)
-		case InHistory:
-			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.History, NotOwner)
-		case InPresence:
-			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Presence, NotOwner)
-		case InMembers:
-			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.Members, NotOwner)
+	for i := range left.inputs {
+		if in := &left.inputs[i]; in.request() != nil {
+			p.host.refuse(p.host.roster.Load().ids[in.From-1], p.id, left.epoch, in.request(), NotOwner)
 		}
 	}
 }
@@ -240,13 +255,14 @@ func (p *partition) refuseAll(left unserved) {
 // obligations are what the log says about a partition's channels.
 type obligations struct{ occupied, open []Held }
 
-// open builds the channels from the obligations and everything the gateways said, and serves from now on.
-func (p *partition) open(t *tenure, log obligations) {
+// open builds the channels from the obligations and everything the gateways said, and serves from now on. It returns the
+// requests that waited for that.
+func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
-	if p.tenure != t || p.at != rebuilding || !p.barrier.Passed() || !p.search() {
-		return // the world went on while the log was read; the next nudge comes with what changed it
+	if p.tenure != t || p.at != rebuilding || !p.barrier.Passed() || !p.search(true) {
+		return nil // the world went on while the log was read; the next nudge comes with what changed it
 	}
 	now, grace := p.host.moment(), p.host.grace()
 	if t.heritage != nil {
@@ -264,6 +280,10 @@ func (p *partition) open(t *tenure, log obligations) {
 		a.state.RestoreOpen(now) // nothing has run yet
 	}
 	p.inherit()
+	if p.fetch != nil {
+		p.inheritRemains(now, p.fetch.remains)
+		p.fetch = nil
+	}
 	for _, g := range p.roster.live {
 		if s := p.sessions[g]; s != nil && s.epoch == t.epoch {
 			p.apply(g, s)
@@ -277,6 +297,8 @@ func (p *partition) open(t *tenure, log obligations) {
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
 		"occupied", len(log.occupied), "channels", p.channels.n, "took", time.Since(p.since))
+	waited, p.waiting = p.waiting, nil
+	return waited
 }
 
 // activate makes a channel's actor. Nothing runs before its first message.
@@ -328,6 +350,9 @@ func (p *partition) put(g Gateway, epoch uint64, app, name string, in Input) Ref
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.owns(epoch) {
+		if p.wait(g, epoch, in) {
+			return Accepted
+		}
 		return NotOwner
 	}
 	in.From = g
@@ -368,6 +393,9 @@ func (p *partition) ask(g Gateway, epoch uint64, app, name string, in Input) (re
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.owns(epoch) {
+		if p.wait(g, epoch, in) {
+			return Accepted, true
+		}
 		p.host.counters.refused.Add(1)
 		return NotOwner, false
 	}

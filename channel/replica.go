@@ -9,6 +9,7 @@ type replica struct {
 	stream   uint64
 	from     GatewayID
 	parts    uint64 // CopyParts taken of what is old
+	taken    uint64 // and all
 	complete bool   // all of it is here, and what follows comes as well
 	since    Stamp  // all publishes behind it were kept by somebody who passed them on
 	floor    Stamp  // above all serials given
@@ -30,6 +31,7 @@ func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *repli
 
 // add takes publishes in. Those that are there already stay as they are.
 func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, unixMs int64) {
+	r.taken++
 	if m.Old {
 		r.parts++
 	}

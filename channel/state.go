@@ -59,6 +59,23 @@ type Input struct {
 	Copied   Stamp
 }
 
+// request is what a gateway asks and wants an answer to; nil for anything else.
+func (in *Input) request() ToOwner {
+	switch in.Kind {
+	case InPublish:
+		return in.Publish
+	case InQuery:
+		return in.Query
+	case InHistory:
+		return in.History
+	case InPresence:
+		return in.Presence
+	case InMembers:
+		return in.Members
+	}
+	return nil
+}
+
 // Effect is one thing the shell must now do: propose a transition of the channel, or send a message to a gateway or to
 // the follower.
 type Effect struct {

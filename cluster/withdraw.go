@@ -13,13 +13,13 @@ const withdrawPoll = 10 * time.Millisecond
 var ErrNobodyElse = errors.New("cluster: no other member can take over")
 
 // Withdraw has all that this node owns moved to others, while it goes on serving. It returns nil when it owns nothing any
-// more; left is told how many partitions there are each time that changes. The node stays a member, of state Leaving,
+// more and the others serve what it had; left is told how many partitions there are each time that changes. The node stays a member, of state Leaving,
 // with a lease and without a claim on partitions, until Stop; there is no way back but a new boot. ErrNobodyElse: all is
 // as it was, or others left as well and what remains stays here. With the error of ctx it may be anything between.
 func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error {
 	tick := time.NewTicker(withdrawPoll)
 	defer tick.Stop()
-	last := -1
+	last, had := -1, map[uint32]bool{}
 	var asked time.Time
 	for {
 		view := c.cfg.Log.View()
@@ -31,9 +31,10 @@ func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error
 			return ErrNobodyElse
 		}
 		owned := 0
-		for _, s := range view.Table.Slots {
+		for part, s := range view.Table.Slots {
 			if s.Owner == c.me.Node {
 				owned++
+				had[uint32(part)] = true
 			}
 		}
 		if owned != last {
@@ -41,6 +42,7 @@ func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error
 			last = owned
 		}
 		if me.State == Leaving && owned == 0 {
+			c.awaitOpened(ctx, view, had)
 			return nil
 		}
 		if me.State != Leaving && time.Since(asked) >= retryEvery {
@@ -57,6 +59,23 @@ func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error
 			return ErrClosed
 		}
 	}
+}
+
+// awaitOpened waits until the owners of these partitions serve them, for a while: they may want to ask what came before.
+func (c *Cluster) awaitOpened(ctx context.Context, view *View, parts map[uint32]bool) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	questions := map[string]*question{}
+	for part := range parts {
+		slot := view.Table.Slots[part]
+		q := questions[slot.Owner]
+		if q == nil {
+			q = &question{version: view.Version, opened: true}
+			questions[slot.Owner] = q
+		}
+		q.parts = append(q.parts, asked{part: part, epoch: slot.Epoch})
+	}
+	c.awaitAll(ctx, questions)
 }
 
 func othersAlive(view *View, me Peer) bool {

@@ -348,7 +348,7 @@ func TestDrain(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if err := w.g.Drain(ctx); err != nil {
+		if err := w.g.Drain(ctx, 0); err != nil {
 			t.Error(err)
 		}
 		if n := w.g.Stats().Connections; n != 0 {

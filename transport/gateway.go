@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -236,23 +235,6 @@ func (g *Gateway) enter() bool {
 // eventID is the base of the next occupancy event's message ids.
 func (g *Gateway) eventID() string {
 	return fmt.Sprintf("%s-%x_M", g.cfg.Boot, g.events.Add(1))
-}
-
-// Drain sends all clients away, with an invitation to come back, and refuses new ones the same way. It returns when the
-// last one has gone, or with the context's error.
-func (g *Gateway) Drain(ctx context.Context) error {
-	g.draining.Store(true)
-	g.dismissAll(endDrained, errDraining)
-	t := time.NewTicker(20 * time.Millisecond)
-	defer t.Stop()
-	for g.sweeper.count() > 0 {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("transport: drain: %w", ctx.Err())
-		case <-t.C:
-		}
-	}
-	return nil
 }
 
 // Close ends all connections and everything the gateway runs, and waits for it. Callers that wait in Publish, Query or

@@ -209,9 +209,12 @@ func (b *boot) follow() {
 func (b *boot) stop(graceful bool) {
 	b.stopping.Store(true)
 	if graceful {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		b.gateway.Drain(ctx)
-		cancel()
+		b.leave()
+		select {
+		case <-b.node.kill:
+			graceful = false
+		default:
+		}
 	}
 	b.cluster.Stop(graceful)
 	b.close()
@@ -320,6 +323,14 @@ func (o *observer) Lease(held bool) {
 	o.gateway.Fence(held)
 	nudge(o.leads)
 }
+
+// Prepared implements cluster.MoveObserver.
+func (o *observer) Prepared(part uint32, epoch uint64, to string) bool {
+	return o.host.Prepared(part, epoch, to)
+}
+
+// Opened implements cluster.MoveObserver.
+func (o *observer) Opened(part uint32, epoch uint64) bool { return o.host.Opened(part, epoch) }
 
 func (o *observer) DeclaredDead() { close(o.dead) }
 

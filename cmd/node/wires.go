@@ -237,4 +237,7 @@ var (
 	_ channel.Hosts       = hosts{}
 	_ dispatch.EventLog   = eventLog{}
 	_ raftstore.Forwarder = forwarder{}
+
+	_ cluster.FollowObserver = (*observer)(nil)
+	_ cluster.MoveObserver   = (*observer)(nil)
 )

@@ -23,6 +23,9 @@ type Node struct {
 	GossipListen    string   `koanf:"gossip_listen" help:"Address for gossip, TCP and UDP."`
 	Join            []string `koanf:"join" help:"Gossip addresses of nodes to join; the own one may be among them."`
 	BootstrapExpect int      `koanf:"bootstrap_expect" help:"Nodes that found a new cluster together; 0 only joins. Default: 1 when join names no other node, else 0."`
+	// How a node stops.
+	DrainTimeout time.Duration `koanf:"drain_timeout" help:"How long a stop may take to hand partitions to other nodes; 0 leaves it to them to take over."`
+	DrainSpread  time.Duration `koanf:"drain_spread" help:"A node that stops sends its clients elsewhere over this time."`
 	// What other nodes are told instead of the listen addresses; needed when those are 0.0.0.0.
 	ClusterAdvertise string `koanf:"cluster_advertise" help:"What other nodes are told instead of cluster_listen."`
 	GossipAdvertise  string `koanf:"gossip_advertise" help:"What other nodes are told instead of gossip_listen."`

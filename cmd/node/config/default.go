@@ -31,6 +31,8 @@ func Default() Config {
 			ClusterListen:   "127.0.0.1:7900",
 			GossipListen:    "127.0.0.1:7910",
 			BootstrapExpect: 1,
+			DrainTimeout:    10 * time.Second,
+			DrainSpread:     3 * time.Second,
 		},
 		StateEvents: StateEvents{
 			VacatedDelay: 5 * time.Second, RestartGrace: 30 * time.Second,

@@ -43,6 +43,8 @@ node:
   gossip_advertise: n1:7911
   join: ["127.0.0.1:7911", "127.0.0.1:7912"]
   bootstrap_expect: 3
+  drain_timeout: 11s
+  drain_spread: 4s
 apps:
 - id: demo
   account: acme
@@ -67,6 +69,7 @@ log: {level: debug, format: json}
 			DataDir: "./data/n1", Listen: "127.0.0.1:8081", AdminListen: "127.0.0.1:8091", ClusterListen: "127.0.0.1:7901",
 			GossipListen: "127.0.0.1:7911", ClusterAdvertise: "n1:7901", GossipAdvertise: "n1:7911",
 			Join: []string{"127.0.0.1:7911", "127.0.0.1:7912"}, BootstrapExpect: 3,
+			DrainTimeout: 11 * time.Second, DrainSpread: 4 * time.Second,
 		},
 		Apps: []App{{
 			ID:         "demo",

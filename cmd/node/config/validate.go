@@ -150,6 +150,8 @@ func (c checker) bootstrap() {
 func (c checker) durations() {
 	s, ch := &c.cfg.StateEvents, &c.cfg.Channels
 	c.delay("state_events.vacated_delay", s.VacatedDelay)
+	c.delay("node.drain_timeout", c.cfg.Node.DrainTimeout)
+	c.delay("node.drain_spread", c.cfg.Node.DrainSpread)
 	c.delay("state_events.restart_grace", s.RestartGrace)
 	c.delay("channels.idle_close", ch.IdleClose)
 	c.delay("channels.occupancy_interval", ch.OccupancyInterval)
