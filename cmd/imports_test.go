@@ -48,7 +48,7 @@ var homes = []struct {
 	{"github.com/vmihailenco/msgpack", []string{"transport", "channel", "cluster", "raftstore"}, "codecs only"},
 	{"github.com/prometheus", []string{"transport/admin", "cmd/node"}, "rooms keep plain counters; what exports them is decided where they are joined"},
 	{"github.com/knadh/koanf", []string{"cmd/node/config"}, "settings have one source"},
-	{"github.com/alecthomas/kong", []string{"cmd/innkeeper", "cmd/bench", "cmd/chaos", "cmd/sim"}, "command lines belong to programs"},
+	{"github.com/alecthomas/kong", []string{"cmd/innkeeper", "cmd/bench", "cmd/chaos", "cmd/simulate"}, "command lines belong to programs"},
 }
 
 // keeper is the package that only keeps modules in go.mod.

@@ -8,6 +8,9 @@ func CheckAlternation(h *History) []Violation {
 	l := list{promise: "G1"}
 	log := h.Log()
 	ids := make(map[string]uint64)
+	if len(log) > 0 && log[0].Seq != 1 {
+		l.add("", at(log[0]), "nobody told the events before %d", log[0].Seq)
+	}
 	for i, e := range log {
 		if i > 0 && e.Seq != log[i-1].Seq+1 {
 			l.add(e.Channel, at(e), "seq %d follows %d", e.Seq, log[i-1].Seq)

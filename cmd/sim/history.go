@@ -10,6 +10,7 @@ import (
 const (
 	Occupied = "occupied"
 	Vacated  = "vacated"
+	Gap      = "gap" // no event of the log: a receiver is told that of some there is not all
 )
 
 // Event is one state event as the pull API and the webhooks spell it.
@@ -21,6 +22,8 @@ type Event struct {
 	Type    string `json:"type"`
 	TimeMs  int64  `json:"time_ms"`
 	Ends    uint64 `json:"ends,omitempty"`
+	From    uint64 `json:"from,omitempty"` // of a Gap in what a webhook tells
+	To      uint64 `json:"to,omitempty"`
 }
 
 // Attachment is one attachment of one client to one channel, as the client saw it.
@@ -114,6 +117,8 @@ type History struct {
 	Delay       func(channel string) time.Duration
 	Holds       func(channel string, m Mode) bool // whether an attachment with these modes occupies the channel
 	Partitions  int
+	Bounded     bool // events may be forgotten before they are delivered
+	Began       time.Time
 	Quiet       time.Time // after this nothing was done to the cluster, nor by the clients
 	End         time.Time
 }
@@ -128,17 +133,24 @@ type Want struct {
 type Rule struct {
 	ID    string
 	Match func(channel string) bool
+	Plain bool // its format has no word for a gap
 }
 
-// Log returns the longest event log that a node told.
+// Log returns all events that any node told, in order of seq. What two nodes tell differently is CheckSameLog's matter.
 func (h *History) Log() []Event {
-	var longest []Event
+	known := make(map[uint64]Event)
 	for _, l := range h.Logs {
-		if len(l) > len(longest) {
-			longest = l
+		for _, e := range l {
+			if _, ok := known[e.Seq]; !ok {
+				known[e.Seq] = e
+			}
 		}
 	}
-	return longest
+	out := make([]Event, 0, len(known))
+	for _, seq := range sorted(known) {
+		out = append(out, known[seq])
+	}
+	return out
 }
 
 // Recorder collects a History from many goroutines. The zero value is ready.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,6 +45,9 @@ func (s *Sim) Run(schedule Schedule) (*History, []Violation) {
 	defer stop()
 	var wg sync.WaitGroup
 	for _, c := range s.Clients() {
+		if slices.Contains(s.Options.Idle, c.ID) {
+			continue
+		}
 		rng := s.random(uint64(c.ID) + 5000)
 		wg.Go(func() { s.script(churn, c, rng) })
 	}

@@ -170,6 +170,7 @@ func Random(rng *rand.Rand, span time.Duration, o Options) Schedule {
 		case BadDisk:
 			f.Share = []float64{0, 0.5, 1}[rng.IntN(3)]
 		}
+		f.For = min(f.For, max(span-at, 200*time.Millisecond)) // the time after the span is for healing
 		if busy := f.lasts(); busy > 0 {
 			if free[f.Node] > at {
 				continue

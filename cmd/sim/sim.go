@@ -24,6 +24,7 @@ type Options struct {
 	VacateDelay  time.Duration // 3 s
 	RestartGrace time.Duration // 10 s
 	EventsMax    int           // how many events are kept at most; 0: all
+	Idle         []int         // clients that do nothing in Run
 	NoHooks      bool          // no webhook rules
 	Hasty        bool          // the log talks as often as in a real cluster, and not as seldom as simulations can do with
 	Log          io.Writer     // what nodes say about themselves; nil drops it
@@ -134,13 +135,15 @@ func New(seed uint64, o Options) (*Sim, error) {
 	}
 	s.Hooks = hooks
 	s.Reader = &Reader{sim: s, web: httpClient(s.Net.Host(readerIP))}
+	s.rec.h.Began = s.began
 	s.rec.h.Rules = make(map[string]Rule)
 	for _, r := range s.Options.rules() {
 		re := regexp.MustCompile(r.pattern)
-		s.rec.h.Rules[r.id] = Rule{ID: r.id, Match: re.MatchString}
+		s.rec.h.Rules[r.id] = Rule{ID: r.id, Match: re.MatchString, Plain: r.format != "innkeeper"}
 	}
 	s.rec.h.Delay = s.Options.delay
 	s.rec.h.Holds = s.Options.holds
+	s.rec.h.Bounded = s.Options.EventsMax > 0
 	s.rec.h.Partitions = s.Options.Partitions
 	for range s.Options.Nodes {
 		s.Join()
@@ -251,7 +254,9 @@ func (s *Sim) logger(node int) *slog.Logger {
 }
 
 // random returns a source for one purpose of a run.
-func (s *Sim) random(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(s.Seed, purpose)) }
+func (s *Sim) random(purpose uint64) *rand.Rand { return random(s.Seed, purpose) }
+
+func random(seed, purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, purpose)) }
 
 // await polls until f holds and says whether it did in time.
 func await(limit, every time.Duration, f func() bool) bool {
