@@ -21,7 +21,7 @@ type commands struct {
 
 // bench is one run of scenarios.
 type bench struct {
-	Scenarios []string      `arg:"" optional:"" help:"What to measure: fanout, spread, cycles, cycles3, log, connections, channels. Default: all."`
+	Scenarios []string      `arg:"" optional:"" help:"What to measure: fanout, spread, cycles, cycles3, moves, log, connections, channels. Default: all."`
 	Quick     bool          `help:"Smaller and shorter: to see that it works, not to compare."`
 	Bin       string        `default:"bin/innkeeper" help:"The innkeeper program." type:"path"`
 	Dir       string        `help:"Where servers keep their data while they are measured. Default: the system's temporary directory." type:"path"`
@@ -43,6 +43,7 @@ func (b *bench) all() []scenario {
 		{"spread", b.spread},
 		{"cycles", func(ctx context.Context) error { return b.cycles(ctx, 1, 100) }},
 		{"cycles3", func(ctx context.Context) error { return b.cycles(ctx, 3, 250) }},
+		{"moves", b.moves},
 		{"log", b.log},
 		{"connections", b.connections},
 		{"channels", b.channels},
