@@ -29,10 +29,11 @@ type conn struct {
 	raw        net.Conn
 	rc         syscall.RawConn // nil where a write cannot be tried without waiting
 	id         string
-	key        string // connection key: id and a secret
+	key        string // connection key, see resume.go
 	format     protocol.Format
 	noEcho     bool
-	heartbeats bool // the client cannot see pings
+	heartbeats bool  // the client cannot see pings
+	idle       int32 // ms: the silence that the client is promised not to see
 	since      int64
 	tally      *tally // of its app; nil when it was not greeted
 
@@ -57,7 +58,8 @@ type conn struct {
 	// Guarded by the sweeper's slot.
 	slot   int
 	index  int
-	pinged bool // owned by the sweeping goroutine
+	pinged bool   // owned by the sweeping goroutine
+	quiet  uint16 // visits since the last HEARTBEAT; owned by the sweeping goroutine
 }
 
 // open binds the connection to its socket.
@@ -88,6 +90,7 @@ func (c *conn) setUp(r *http.Request) connect {
 	c.format, known = protocol.ParseFormat(query.Get("format"))
 	c.noEcho = query.Get("echo") == "false"
 	c.heartbeats = query.Get("heartbeats") == "true"
+	c.idle = idleInterval(query.Get("heartbeatInterval"))
 	c.since = time.Now().UnixMilli()
 	if k.resume = query.Get("resume"); k.resume == "" {
 		k.resume = query.Get("recover")
@@ -137,7 +140,7 @@ func (c *conn) run() {
 	c.logEnd()
 	c.finish()
 	c.depart()
-	c.g.holders.release(c)
+	c.g.holders.leave(c, time.Now(), c.g.cfg.ConnectionStateTTL)
 	c.g.lapses.remove(c)
 	c.g.sweeper.remove(c)
 }
@@ -145,6 +148,11 @@ func (c *conn) run() {
 // greet sends CONNECTED, or why not. The connection is in the sweeper already, so a fence that falls now is seen either
 // here or by those who end all connections.
 func (c *conn) greet(k connect) {
+	if k.refusal == nil {
+		if old := c.g.holders.hold(c); old != nil {
+			old.end(endSuperseded, 1000, nil)
+		}
+	}
 	switch {
 	case c.g.fenced.Load(): // before a refusal: without the cluster it is not known what keys there are
 		c.dismiss(endFenced, 1012, errFenced)
@@ -154,9 +162,6 @@ func (c *conn) greet(k connect) {
 	case c.g.draining.Load():
 		c.dismiss(endDrained, 1012, errDraining)
 	default:
-		if old := c.g.holders.hold(c); old != nil {
-			old.end(endSuperseded, 1000, nil)
-		}
 		c.come()
 		c.sendConnected(k.notResumed)
 		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
@@ -176,7 +181,7 @@ func (c *conn) sendConnected(err *protocol.ErrorInfo) {
 				MaxFrameSize:       cfg.MaxFrameSize,
 				MaxInboundRate:     cfg.MaxInboundRate,
 				ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),
-				MaxIdleInterval:    maxIdleInterval.Milliseconds(),
+				MaxIdleInterval:    int64(c.idle),
 				ServerID:           cfg.NodeID,
 			},
 			Error: err,

@@ -48,8 +48,8 @@
 // nothing is dropped in silence. A full shard queue makes FromOwner return false, which ends the session with that owner.
 // A socket that fails takes its attachments with it at once; one that is silent is found by pings within 28 s. A lost
 // lease (Fence) or a stop (Drain) sends every client away with DISCONNECTED, and new ones as well. Connection state is not
-// kept: a connection key proves to any node who gave it to whom, and the client goes on under its connection id
-// (resume.go), so that what it sends again is known to the channels' owners.
+// kept: a connection key proves to any node who gave it to whom, that node lets go of the connection, and the client goes
+// on under its connection id (resume.go), so that what it sends again is known to the channels' owners.
 //
 // # Why it costs little
 //

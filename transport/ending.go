@@ -35,6 +35,15 @@ var endingNames = [numEndings]string{
 
 func (e ending) String() string { return endingNames[e] }
 
+// final says that the client was told not to come back, or asked to be let go: its connection cannot be resumed.
+func (e ending) final() bool {
+	switch e {
+	case endClosed, endRefused, endProtocol, endAuth:
+		return true
+	}
+	return false
+}
+
 const (
 	// lingerTimeout bounds the goodbye of a connection: writing its last frames, and then waiting for the peer to close.
 	lingerTimeout = time.Second

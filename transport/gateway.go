@@ -23,6 +23,7 @@ type GatewayConfig struct {
 	Partitions int          // 1 or more; the same on all nodes
 	NodeID     string       // told to clients as serverId
 	Boot       string       // this start of the node: makes ids of occupancy events unique
+	Peers      Peers        // the other nodes, to find connections that come back; nil: there are none
 	Logger     *slog.Logger // nil discards
 
 	Shards           int           // of the hub; the number of CPUs, 8 at most
@@ -88,6 +89,7 @@ type Gateway struct {
 	// Static after construction.
 	cfg       GatewayConfig
 	log       *slog.Logger
+	bootTag   uint64 // of cfg.Boot
 	shards    []*shard
 	sweeper   sweeper
 	holders   holders
@@ -125,13 +127,14 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 	}
 	cfg.setDefaults()
 	g := &Gateway{
-		cfg:    cfg,
-		log:    cfg.Logger,
-		shards: make([]*shard, cfg.Shards),
-		stop:   make(chan struct{}),
-		swept:  make(chan struct{}),
-		lapsed: make(chan struct{}),
-		lapses: lapses{keys: cfg.Auth, wake: make(chan struct{}, 1)},
+		cfg:     cfg,
+		log:     cfg.Logger,
+		bootTag: auth.BootTag(cfg.Boot),
+		shards:  make([]*shard, cfg.Shards),
+		stop:    make(chan struct{}),
+		swept:   make(chan struct{}),
+		lapsed:  make(chan struct{}),
+		lapses:  lapses{keys: cfg.Auth, wake: make(chan struct{}, 1)},
 	}
 	for i := range g.shards {
 		g.shards[i] = newShard(g, i)

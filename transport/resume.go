@@ -1,12 +1,7 @@
 package transport
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"strings"
+	"context"
 	"sync"
 	"time"
 
@@ -14,86 +9,144 @@ import (
 	"innkeeper/transport/protocol"
 )
 
-// Connections are resumed without state. A connection key is the connection's id and a proof that a node of this cluster
-// gave it to this client; any node checks the proof and goes on under the same id. What makes that safe is kept
-// elsewhere: channels continue from their serials, and publishes that are sent again are known by (connection id,
-// msgSerial) to the channels' owners.
-//
-// A key is the id, "!", and in base64 when it was made (unix ms, 6 bytes), a tag of the client id (4 bytes) and a MAC of
-// all this under a secret that every node derives from the API key's.
-const (
-	idBytes     = 9 // random
-	whenBytes   = 6
-	tagBytes    = 4
-	macBytes    = 14
-	secretBytes = whenBytes + tagBytes + macBytes
+// A connection goes on under its id on any node, if its key proves that it is the client's and if it is not gone for good.
+// Nothing of it is shared between nodes while it lives: the key names the start of a node that gave it, and that node is
+// asked what became of the connection. It gives it up, so that one socket serves a connection; it knows when it lost it;
+// or it knows who asked before. What makes going on safe is kept elsewhere: channels continue from their serials, and
+// publishes that are sent again are known by (connection id, msgSerial) to the channels' owners.
 
-	resumePurpose = "innkeeper connection 1\n"
+// Whereabouts is what a node knows of a connection that it gave a key for.
+type Whereabouts struct {
+	Fate Fate
+	Ago  time.Duration // of Dropped: since when it has no socket
+	Boot uint64        // of Moved: the auth.BootTag of who has it
+}
+
+// Fate is what became of a connection.
+type Fate uint8
+
+// The fates of connections.
+const (
+	Forgotten Fate = iota // nothing is known of it: it has been gone for too long
+	Dropped               // it may go on elsewhere; the node has let go of it
+	Closed                // it has ended for good
+	Moved                 // it went on elsewhere
 )
 
-var keyEncoding = base64.RawURLEncoding
+// Peers asks other nodes.
+type Peers interface {
+	// Release has the node that runs as a boot let go of a connection for the caller, and says what became of it. For a
+	// boot that is over, it is Dropped since then.
+	Release(ctx context.Context, boot uint64, id string) (Whereabouts, error)
+}
 
-// identify gives the connection its id and key: those of the connection to resume, where the proof holds, else new
-// ones. The error is for CONNECTED: why the client does not go on where it was.
+const (
+	// releaseTimeout bounds a question to another node. Who does not answer in time does not hold a client up.
+	releaseTimeout = 2 * time.Second
+	// releaseHops is after how many moves a connection is not looked for any more.
+	releaseHops = 8
+	// goneMax is how many connections that have ended are remembered. Beyond it the oldest are taken for resumable as
+	// long as they could be.
+	goneMax = 1 << 18
+)
+
+// identify gives the connection its id and key: those of the connection to resume, where that can be, else new ones. The
+// error is for CONNECTED: why the client does not go on where it was.
 func (c *conn) identify(resume string) *protocol.ErrorInfo {
-	id, err := c.resumable(resume)
-	if id == "" {
-		var b [idBytes]byte
-		rand.Read(b[:])
-		id = keyEncoding.EncodeToString(b[:])
+	id, err := "", (*protocol.ErrorInfo)(nil)
+	if resume != "" {
+		id, err = c.resumable(resume)
 	}
-	c.id = id
-	c.key = c.makeKey(time.Now())
+	if id == "" {
+		id = auth.NewConnectionID()
+	}
+	key := auth.ConnectionKey{ID: id, Boot: c.g.bootTag, ClientID: c.identity.ClientID}
+	c.id, c.key = id, key.Text(c.g.cfg.Auth, c.identity.KeyName, time.Now())
 	return err
 }
 
 func (c *conn) resumable(resume string) (id string, err *protocol.ErrorInfo) {
-	if resume == "" {
-		return "", nil
+	key, err := c.g.cfg.Auth.ReadConnectionKey(c.identity.KeyName, resume)
+	switch {
+	case err != nil:
+		return "", err
+	case key.ClientID != c.identity.ClientID && key.ClientID != auth.Wildcard:
+		return "", protocol.Errorf(protocol.CodeOtherCredentials, "the connection cannot be resumed: it is another client's")
 	}
-	id, text, _ := strings.Cut(resume, "!")
-	proof, bad := keyEncoding.DecodeString(text)
-	if bad != nil || len(id) != keyEncoding.EncodedLen(idBytes) || len(proof) != secretBytes || strings.ContainsAny(id, ":\r\n") {
-		return "", protocol.Errorf(protocol.CodeBadConnectionKey, "the connection key to resume is malformed")
+	if err := c.g.fetch(key.ID, key.Boot); err != nil {
+		return "", err
 	}
-	signed, mac := proof[:whenBytes+tagBytes], proof[whenBytes+tagBytes:]
-	if !hmac.Equal(mac, c.sign(id, signed)) {
-		return "", protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it is not one of this API key in this cluster")
-	}
-	switch tag := string(signed[whenBytes:]); tag {
-	case string(clientTag(c.identity.ClientID)), string(clientTag(auth.Wildcard)):
-		return strings.Clone(id), nil
-	}
-	return "", protocol.Errorf(protocol.CodeOtherCredentials, "the connection cannot be resumed: it is another client's")
+	return key.ID, nil
 }
 
-func (c *conn) makeKey(now time.Time) string {
-	var when [8]byte
-	binary.BigEndian.PutUint64(when[:], uint64(now.UnixMilli()))
-	signed := append(when[8-whenBytes:], clientTag(c.identity.ClientID)...)
-	return c.id + "!" + keyEncoding.EncodeToString(append(signed, c.sign(c.id, signed)...))
+// fetch has whoever holds a connection let go of it, beginning with the boot that gave its key; an error says why it
+// cannot go on. A node that cannot be asked does not keep a client from going on.
+func (g *Gateway) fetch(id string, boot uint64) *protocol.ErrorInfo {
+	ttl := g.cfg.ConnectionStateTTL
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	for range releaseHops {
+		var w Whereabouts
+		if boot == g.bootTag {
+			w = g.Release(id, g.bootTag)
+		} else if g.cfg.Peers == nil {
+			w = Whereabouts{Fate: Dropped}
+		} else {
+			var err error
+			if w, err = g.cfg.Peers.Release(ctx, boot, id); err != nil {
+				g.log.Debug("nobody says what became of a connection; it goes on", "connection", id, "err", err)
+				return nil
+			}
+		}
+		switch w.Fate {
+		case Dropped:
+			if w.Ago > ttl {
+				return protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it was gone for longer than %v", ttl)
+			}
+			return nil
+		case Closed:
+			return protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it was closed")
+		case Forgotten:
+			return protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: nothing is known of it any more")
+		}
+		if w.Boot == boot {
+			return nil
+		}
+		boot = w.Boot
+	}
+	return protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it moved too often to be found")
 }
 
-// sign is the proof. Without a known API key it proves nothing: such a client is refused.
-func (c *conn) sign(id string, signed []byte) []byte {
-	key, _ := c.g.cfg.Auth.LookupName(c.identity.KeyName)
-	derive := hmac.New(sha256.New, []byte(key.Secret))
-	derive.Write([]byte(resumePurpose + key.Name()))
-	mac := hmac.New(sha256.New, derive.Sum(nil))
-	mac.Write([]byte(id))
-	mac.Write(signed)
-	return mac.Sum(nil)[:macBytes]
+// Release lets go of a connection because another socket goes on with it, at the boot with the tag to, and says what
+// became of it here.
+func (g *Gateway) Release(id string, to uint64) Whereabouts {
+	w, held := g.holders.release(id, to, to == g.bootTag, time.Now(), g.cfg.ConnectionStateTTL)
+	if held != nil {
+		held.end(endSuperseded, 1000, nil)
+	}
+	return w
 }
 
-func clientTag(client string) []byte {
-	sum := sha256.Sum256([]byte(client))
-	return sum[:tagBytes]
-}
-
-// holders knows the connections of this node by id: one socket each.
+// holders knows the connections of this node by id, one socket each, and for a while those that it had.
 type holders struct {
 	mu   sync.Mutex
 	byID map[string]*conn
+	gone map[string]departure
+	// queue is the order in which connections went; an id may stand in it more than once.
+	queue []departed
+	since time.Time // connections that went before may be forgotten although they could be resumed
+}
+
+// departure is how a connection left this node.
+type departure struct {
+	at   time.Time
+	fate Fate
+	to   uint64 // of Moved
+}
+
+type departed struct {
+	id string
+	at time.Time
 }
 
 // hold makes c the one that has its id, and returns who had it before.
@@ -105,13 +158,75 @@ func (h *holders) hold(c *conn) (before *conn) {
 	}
 	before = h.byID[c.id]
 	h.byID[c.id] = c
+	delete(h.gone, c.id)
 	return before
 }
 
-func (h *holders) release(c *conn) {
+// leave notes that a connection is over, unless another one has its id by now.
+func (h *holders) leave(c *conn, now time.Time, ttl time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.byID[c.id] == c {
-		delete(h.byID, c.id)
+	if h.byID[c.id] != c {
+		return
+	}
+	delete(h.byID, c.id)
+	fate := Dropped
+	if ending(c.ended.Load()).final() {
+		fate = Closed
+	}
+	h.note(c.id, departure{at: now, fate: fate}, ttl)
+}
+
+// release gives an id away, to this boot (here) or another, and returns the connection that had it.
+func (h *holders) release(id string, to uint64, here bool, now time.Time, ttl time.Duration) (Whereabouts, *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.byID[id]; c != nil {
+		if !here { // else it is held again in a moment
+			delete(h.byID, id)
+			h.note(id, departure{at: now, fate: Moved, to: to}, ttl)
+		}
+		return Whereabouts{Fate: Dropped}, c
+	}
+	d, known := h.gone[id]
+	switch {
+	case !known && now.Sub(h.since) < ttl && !h.since.IsZero():
+		d = departure{at: h.since, fate: Dropped}
+	case !known:
+		return Whereabouts{}, nil
+	}
+	w := Whereabouts{Fate: d.fate, Boot: d.to}
+	if d.fate == Dropped {
+		if w.Ago = now.Sub(d.at); w.Ago <= ttl && !here {
+			h.note(id, departure{at: now, fate: Moved, to: to}, ttl)
+		}
+	}
+	return w, nil
+}
+
+// note remembers a departure for as long as somebody may ask. Who moved may ask later than who dropped: for as long as
+// the one it moved to may be gone.
+func (h *holders) note(id string, d departure, ttl time.Duration) {
+	if h.gone == nil {
+		h.gone = make(map[string]departure)
+	}
+	h.gone[id] = d
+	h.queue = append(h.queue, departed{id, d.at})
+	n := 0
+	for _, first := range h.queue {
+		full := len(h.queue)-n > goneMax
+		if !full && d.at.Sub(first.at) <= 2*ttl {
+			break
+		}
+		if left, ok := h.gone[first.id]; ok && left.at.Equal(first.at) {
+			delete(h.gone, first.id)
+			if full {
+				h.since = first.at
+			}
+		}
+		n++
+	}
+	if h.queue = h.queue[n:]; len(h.queue) == 0 {
+		h.queue = nil
 	}
 }

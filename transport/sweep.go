@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -8,18 +9,31 @@ import (
 )
 
 const (
-	// maxIdleInterval is the silence that clients are promised not to see.
+	// maxIdleInterval is the silence that clients are promised not to see, unless they ask for another one.
 	maxIdleInterval = 15 * time.Second
+	idleLeast       = 5 * time.Second
+	idleMost        = 30 * time.Minute
 	// sweepSlots is in how many turns of sweepEvery all connections are visited once. Two rounds without a sign of life
-	// end a connection, so a dead one is found within 28 s.
+	// end a connection, so a dead one is found within 28 s. Those that asked for less silence have slots of their own,
+	// which come around faster.
 	sweepSlots = 14
+	briskSlots = 4
 	sweepEvery = time.Second
 )
+
+// idleInterval is the silence to promise, in ms, to a client that asks for text ms.
+func idleInterval(text string) int32 {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms <= 0 {
+		return int32(maxIdleInterval.Milliseconds())
+	}
+	return int32(min(max(ms, idleLeast.Milliseconds()), idleMost.Milliseconds()))
+}
 
 // sweeper keeps all connections and looks after the idle ones: one timer for all of them. In each turn it visits one
 // slot: whoever was silent since the visit before, although pinged then, is gone; the others are pinged.
 type sweeper struct {
-	slots [sweepSlots]slot
+	slots [sweepSlots + briskSlots]slot // those of the brisk ones at the end
 
 	mu   sync.Mutex
 	next int // slot of the next connection
@@ -34,8 +48,11 @@ type slot struct {
 // add takes a connection in.
 func (s *sweeper) add(c *conn) {
 	s.mu.Lock()
-	c.slot = s.next
-	s.next = (s.next + 1) % sweepSlots
+	c.slot = s.next % sweepSlots
+	if int64(c.idle) < maxIdleInterval.Milliseconds() {
+		c.slot = sweepSlots + s.next%briskSlots
+	}
+	s.next = (s.next + 1) % (sweepSlots * briskSlots)
 	s.size++
 	s.mu.Unlock()
 	sl := &s.slots[c.slot]
@@ -89,13 +106,14 @@ func (s *sweeper) run(stop <-chan struct{}) {
 	defer t.Stop()
 	f := new(flusher)
 	var list []*conn
-	for turn := 0; ; turn = (turn + 1) % sweepSlots {
+	for turn := 0; ; turn = (turn + 1) % (sweepSlots * briskSlots) {
 		select {
 		case <-stop:
 			return
 		case <-t.C:
 		}
-		list = s.slots[turn].list(list[:0])
+		list = s.slots[turn%sweepSlots].list(list[:0])
+		list = append(list, s.slots[sweepSlots+turn%briskSlots].list(nil)...)
 		for i, c := range list {
 			c.visit(f)
 			list[i] = nil
@@ -109,7 +127,7 @@ var heartbeatFrames = [2][]byte{
 }
 
 // visit looks after one connection. A ping asks for a sign of life and shows ours; clients that cannot see pings get a
-// HEARTBEAT as well.
+// HEARTBEAT as well, those that asked for more silence only as often as they have to.
 func (c *conn) visit(f *flusher) {
 	if c.ended.Load() != uint32(running) {
 		return
@@ -120,7 +138,9 @@ func (c *conn) visit(f *flusher) {
 	}
 	c.pinged = true
 	a := c.out.append(pingFrame, c.g.cfg.OutboxBytes)
-	if c.heartbeats {
+	const visits = sweepSlots * sweepEvery
+	if c.quiet++; c.heartbeats && int64(c.quiet+1)*visits.Milliseconds() > int64(c.idle) {
+		c.quiet = 0
 		a = max(a, c.out.append(heartbeatFrames[c.format], c.g.cfg.OutboxBytes))
 	}
 	c.settle(f, a)

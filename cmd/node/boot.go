@@ -40,6 +40,7 @@ type boot struct {
 	authority  *authority
 	members    *membership
 	metering   *metering
+	fellows    *fellows
 	servers    []*http.Server
 
 	refused  bool        // the configuration contradicts the cluster: nothing is done any more; the observer's
@@ -67,6 +68,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.keys, b.authority = auth.NewKeys(static), newAuthority(b, static)
 	b.members = &membership{leading: make(chan struct{}, 1)}
 	b.metering = newMetering(b)
+	b.fellows = newFellows(b)
 	c := n.cfg
 	b.cluster, err = cluster.New(cluster.Config{
 		NodeID: self.Node, BootID: self.Boot, ClusterID: cmp.Or(n.disk.ClusterID(), c.Cluster.ID),
@@ -88,6 +90,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
+	b.cluster.HandleRequest(kindWhereabouts, b.onWhereabouts)
 
 	log := raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
@@ -123,7 +126,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
-		NodeID: self.Node, Boot: self.Boot, Logger: b.log,
+		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log,
 	})
 	b.gateway.Fence(false) // until there is a lease: before, neither owners nor keys made at run time are known
 	if b.dispatcher, err = b.newDispatcher(c.Apps); err != nil {
@@ -282,6 +285,7 @@ func (o *observer) Members(live []cluster.Peer) {
 		ids[i] = channel.GatewayID{Node: p.Node, Boot: p.Boot}
 	}
 	o.host.SetMembers(ids)
+	o.fellows.members(live)
 }
 
 // Layout needs no more than what checkCluster sees: nothing changes the number of partitions of a running cluster yet.

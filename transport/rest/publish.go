@@ -53,10 +53,8 @@ func (c *call) readPublish(id auth.Identity, body []byte) (p channel.Publish, er
 	if tooMany {
 		return p, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	for i := range in {
-		if in[i].ConnectionKey != "" {
-			return p, protocol.Errorf(protocol.CodeBadConnectionID, "message %d: connectionKey does not name a connection that can be published for", i)
-		}
+	if id, p.ConnID, err = c.onBehalf(id, in); err != nil {
+		return p, err
 	}
 	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.cfg.MaxMessageSize, BareJSON: true})
 	if err != nil {
@@ -66,6 +64,31 @@ func (c *call) readPublish(id auth.Identity, body []byte) (p channel.Publish, er
 		p.ID = newIDBase()
 	}
 	return p, id.Claim(p.Messages)
+}
+
+// onBehalf is the connection that a publish is for, "" where it is for none, and who publishes then: the client of that
+// connection. All messages name the same one, or none does.
+func (c *call) onBehalf(id auth.Identity, in []protocol.Message) (auth.Identity, string, *protocol.ErrorInfo) {
+	key := ""
+	for i := range in {
+		if i > 0 && in[i].ConnectionKey != key {
+			return id, "", protocol.Errorf(protocol.CodeBadConnectionID, "message %d: all messages of a publish have to be for one connectionKey", i)
+		}
+		key = in[i].ConnectionKey
+	}
+	if key == "" {
+		return id, "", nil
+	}
+	of, err := c.cfg.Keys.ReadConnectionKeyOf(id.App, key)
+	switch {
+	case err != nil:
+		return id, "", err
+	case id.ClientID == auth.Wildcard:
+		id.ClientID = of.ClientID
+	case of.ClientID != auth.Wildcard && of.ClientID != id.ClientID:
+		return id, "", protocol.Errorf(protocol.CodeBadClientID, "the connection of connectionKey is another client's")
+	}
+	return id, of.ID, nil
 }
 
 func newIDBase() string {

@@ -1,0 +1,4 @@
+package conformance
+
+// presence is about members of a channel.
+func presence() []check { return nil }
