@@ -18,7 +18,7 @@ func errorCodes() []check {
 func nodeDeaths() []check {
 	list := []check{
 		{section: "1.6", name: "resume and hear what was missed after the death of the node", sizes: clusters, alone: true, run: func(e *env) {
-			e.sleep(5) // until every partition has a copy
+			e.sleep(15) // until every partition has a copy
 			name := e.name("death")
 			p := e.connect(0)
 			c := e.connect(1)
@@ -65,7 +65,7 @@ func nodeDeaths() []check {
 			for range 8 {
 				names = append(names, e.name("survive"))
 			}
-			e.sleep(5) // until every partition has a copy
+			e.sleep(15) // until every partition has a copy
 			for _, name := range names {
 				s.attach(name)
 				p.publish(name, text("before", ""))
