@@ -24,6 +24,7 @@ const (
 type announcement struct {
 	app, meta, event string
 	data             any
+	id               string // of one that is kept for those who come later; "" for one that only watchers are told
 }
 
 type interestKey struct{ app, meta string }
@@ -63,17 +64,27 @@ func (g *Gateway) Announce(app, meta, event string, data any) {
 	if i := a.known(app, meta, time.Now()); i != nil && !i.watched {
 		return
 	}
+	a.put(announcement{app: app, meta: meta, event: event, data: data})
+}
+
+// AnnounceKept is Announce whether anybody watches or not: clients that attach with rewind find it. Announcements of one id
+// are one.
+func (g *Gateway) AnnounceKept(app, meta, event, id string, data any) {
+	g.announcer.put(announcement{app, meta, event, data, id})
+}
+
+func (a *announcer) put(one announcement) {
 	select {
-	case a.queue <- announcement{app, meta, event, data}:
+	case a.queue <- one:
 	default:
-		g.count.unannounced.Add(1)
+		a.g.count.unannounced.Add(1)
 	}
 }
 
-// idle says that nobody watches any of an app's metachannels of connections, as far as is known.
-func (a *announcer) idle(app string) bool {
+// idle says that nobody watches any of these metachannels of an app, as far as is known.
+func (a *announcer) idle(app string, metas ...string) bool {
 	now := time.Now()
-	for _, meta := range []string{MetaClientConnections, MetaConnectionLifecycle} {
+	for _, meta := range metas {
 		if i := a.known(app, meta, now); i == nil || i.watched {
 			return false
 		}
@@ -106,12 +117,14 @@ func (a *announcer) run() {
 func (a *announcer) tell(one announcement) {
 	ctx, cancel := context.WithTimeout(a.ctx, announceDeadline)
 	defer cancel()
-	watched, err := a.ask(ctx, one.app, one.meta)
-	if err != nil || !watched {
-		return
+	id := one.id
+	if id == "" {
+		if watched, err := a.ask(ctx, one.app, one.meta); err != nil || !watched {
+			return
+		}
+		a.n++
+		id = a.g.cfg.Boot + "-" + strconv.FormatUint(a.n, 36) + "_A"
 	}
-	a.n++
-	id := a.g.cfg.Boot + "-" + strconv.FormatUint(a.n, 36) + "_A"
 	if err := a.g.PublishMeta(ctx, one.app, one.meta, one.event, id, one.data); err != nil {
 		a.g.count.unannounced.Add(1)
 		if !errors.Is(err, context.Canceled) {

@@ -97,7 +97,7 @@ func (c *conn) eventOf(r *http.Request) *ClientEvent {
 			}
 		}
 	}
-	if app == "" || c.g.announcer.idle(app) {
+	if app == "" || c.g.announcer.idle(app, MetaClientConnections, MetaConnectionLifecycle) {
 		return nil
 	}
 	e := NewClientEvent(r, c.g.cfg.NodeID)
@@ -126,7 +126,7 @@ func (c *conn) announceGreeted(e *ClientEvent, refusal *protocol.ErrorInfo) {
 
 // announceClosed tells of the end of a connection that was greeted.
 func (c *conn) announceClosed() {
-	if c.tally == nil || c.g.announcer.idle(c.identity.App) {
+	if c.tally == nil || c.g.announcer.idle(c.identity.App, MetaClientConnections, MetaConnectionLifecycle) {
 		return
 	}
 	e := ClientEvent{Transport: "web_socket", Site: c.g.cfg.NodeID, Headers: map[string]string{}, Query: map[string]string{}}
@@ -141,4 +141,39 @@ func (c *conn) announceClosed() {
 	for _, meta := range []string{MetaClientConnections, MetaConnectionLifecycle} {
 		c.g.Announce(c.identity.App, meta, "connection.closed", &e)
 	}
+}
+
+// AnnounceRequest tells of a REST request that was served; err is nil when it succeeded.
+func (g *Gateway) AnnounceRequest(r *http.Request, app string, err *protocol.ErrorInfo) {
+	if g.announcer.idle(app, MetaClientRequests) {
+		return
+	}
+	e := NewClientEvent(r, g.cfg.NodeID).Refused(err)
+	e.Method, e.Path = r.Method, r.URL.Path
+	e.PathPattern, e.Channels = pathPattern(e.Path)
+	name := "request.succeeded"
+	switch {
+	case err != nil && err.StatusCode >= 500:
+		name = "request.failed"
+	case err != nil:
+		name = "request.refused"
+	}
+	g.Announce(app, MetaClientRequests, name, e)
+}
+
+// pathPattern is a path with the parts that vary left open, and the channel that it names.
+func pathPattern(path string) (pattern string, channels []string) {
+	parts := strings.Split(path, "/")
+	if len(parts) > 2 {
+		switch parts[1] {
+		case "channels":
+			channels = []string{parts[2]}
+			parts[2] = ":channelId"
+		case "keys":
+			parts[2] = ":keyName"
+		case "apps":
+			parts[2] = ":appId"
+		}
+	}
+	return strings.Join(parts, "/"), channels
 }

@@ -81,7 +81,7 @@ func (c devCmd) general(environ []string) (config.Config, error) {
 	base := config.Default()
 	base.Log.Level = "warn" // the screen tells what matters
 	base.Auth.AppsAPI = true
-	app := config.App{ID: "demo", Keys: []config.Key{{Key: devKey, Capability: map[string][]string{"[*]*": {"*"}}}}}
+	app := config.App{ID: "demo", Lifecycle: true, Keys: []config.Key{{Key: devKey, Capability: map[string][]string{"[*]*": {"*"}}}}}
 	if c.Webhook != "" {
 		app.Rules = []config.Rule{{ID: "webhook", Source: "channel.state", Target: config.Target{URL: c.Webhook, Format: c.WebhookFormat}}}
 	}

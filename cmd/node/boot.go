@@ -126,7 +126,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
-		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log,
+		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log, Lifecycle: lifecyclesOf(&c).of,
 	})
 	b.gateway.Fence(false) // until there is a lease: before, neither owners nor keys made at run time are known
 	if b.dispatcher, err = b.newDispatcher(c.Apps); err != nil {
@@ -172,9 +172,13 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	if lifecyclesOf(&b.node.cfg).any() {
+		rules = append(rules, b.feed())
+	}
 	return dispatch.New(dispatch.Config{
 		Log:   joined[dispatch.EventLog](b.node.opts.joints.events, eventLog{b.store}),
 		Rules: rules, Dial: b.node.net.Dial, Logger: b.log,
+		Counts: b.occupancyOf, Site: b.site, Complain: b.complain,
 	})
 }
 

@@ -58,7 +58,7 @@ func (q quiet) Write(p []byte) (int, error) {
 func (b *boot) clientHandler() http.Handler {
 	api := rest.New(rest.Config{
 		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
-		ServerID: b.node.disk.NodeID(), Logger: b.log,
+		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests
 	p := pull.New(pull.Config{

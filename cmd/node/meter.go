@@ -228,6 +228,7 @@ func (m *metering) writeDue(ctx context.Context) error {
 			return err
 		}
 	}
+	m.announceStats(batch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	leading.Wrote(batch)

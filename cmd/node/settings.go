@@ -7,6 +7,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cmd/node/config"
+	"innkeeper/transport"
 	"innkeeper/transport/dispatch"
 )
 
@@ -32,7 +33,8 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			special[place{a.ID, n.ID}] = of(n)
 		}
 	}
-	return func(app, name string) channel.Settings {
+	lives := lifecyclesOf(&c)
+	ordinary := func(app, name string) channel.Settings {
 		namespace, _, _ := strings.Cut(name, ":")
 		if s, ok := special[place{app, namespace}]; ok {
 			return s
@@ -41,6 +43,16 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			return of(n)
 		}
 		return general
+	}
+	return func(app, name string) channel.Settings {
+		if transport.IsMeta(name) {
+			s := general
+			s.Meta = true
+			return s
+		}
+		s := ordinary(app, name)
+		s.Lifecycle = lives.of(app)
+		return s
 	}
 }
 
@@ -57,6 +69,10 @@ func rulesOf(apps []config.App) ([]dispatch.Rule, error) {
 			out := dispatch.Rule{
 				ID: r.ID, App: app.ID, Source: r.Source, URL: t.URL, Format: dispatch.Format(t.Format),
 				Headers: t.Headers, Secrets: t.Secrets, TLS: tls, Timeout: t.Timeout, Lanes: t.Lanes, Batch: t.BatchSize,
+			}
+			if out.Format == dispatch.Ably {
+				out.Ably = dispatch.AblyForm{Single: t.Mode == "single" || t.Mode == "plain", Plain: t.Mode == "plain"}
+				out.Ably.KeyName, out.Ably.KeySecret = apps[a].SigningKey(&t)
 			}
 			if r.Channels != "" {
 				out.Channels = regexp.MustCompile(r.Channels)

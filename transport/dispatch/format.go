@@ -48,7 +48,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 	dst = appendString(append(dst, `,"channel":`...), e.Channel)
 	dst = appendString(append(dst, `,"type":`...), e.Kind.String())
 	dst = strconv.AppendInt(append(dst, `,"time_ms":`...), e.TimeMs, 10)
-	if e.Kind == Vacated {
+	if e.Kind == Vacated || e.Kind == Closed {
 		dst = strconv.AppendUint(append(dst, `,"ends":`...), e.Ends, 10)
 	}
 	return append(dst, '}')

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,8 @@ type httpSink struct {
 	rule   *Rule
 	signer *signer
 	client *http.Client
+	site   func() string // nil: unnamed
+	counts func(ctx context.Context, app, channel string) (json.RawMessage, error)
 }
 
 // send makes one request. It ends within the rule's timeout, or soon after ctx.
@@ -24,12 +27,18 @@ func (s *httpSink) send(ctx context.Context, events []Event) error {
 	r := s.rule
 	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %v", r.Timeout))
 	defer cancel()
-	payload := body(r, events)
+	payload, form, err := s.payload(ctx, events)
+	if err != nil {
+		return err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(payload))
 	if err != nil {
 		return err
 	}
 	req.Header = r.header()
+	for name, value := range form {
+		req.Header.Set(name, value)
+	}
 	req.Host = req.Header.Get("Host") // "" is the URL's
 	s.signer.sign(req.Header, time.Now(), events, payload)
 	resp, err := s.client.Do(req)
@@ -40,13 +49,32 @@ func (s *httpSink) send(ctx context.Context, events []Event) error {
 	return judge(ctx, r, resp)
 }
 
+// payload is the body of a request, and headers that go with it.
+func (s *httpSink) payload(ctx context.Context, events []Event) ([]byte, map[string]string, error) {
+	if s.rule.Format != Ably {
+		return body(s.rule, events), nil, nil
+	}
+	items := make([]Item, len(events))
+	for i := range events {
+		var err error
+		if items[i], err = s.item(ctx, &events[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	site := ""
+	if s.site != nil {
+		site = s.site()
+	}
+	return AblyRequest(s.rule, site, items)
+}
+
 // judge says whether the answer accepts the batch.
 func judge(ctx context.Context, r *Rule, resp *http.Response) error {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax+1))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return failed(FailedStatus, fmt.Errorf("answered %d: %s", resp.StatusCode, excerpt(answer)))
 	}
-	if r.Format == Innkeeper {
+	if r.Format != Centrifugo {
 		return nil // the status said it all; the body was read only so that the connection can be used again
 	}
 	switch {

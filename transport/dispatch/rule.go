@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,8 +13,17 @@ import (
 	"time"
 )
 
-// SourceChannelState is the source of occupied and vacated events.
-const SourceChannelState = "channel.state"
+// The sources of events.
+const (
+	SourceChannelState     = "channel.state"     // occupied and vacated
+	SourceChannelLifecycle = "channel.lifecycle" // opened and closed
+)
+
+// kindsOf are the kinds of events that a source has.
+var kindsOf = map[string][2]Kind{
+	SourceChannelState:     {Occupied, Vacated},
+	SourceChannelLifecycle: {Opened, Closed},
+}
 
 // Format says how a sink wants its requests and what it answers.
 type Format string
@@ -25,20 +35,27 @@ const (
 	// Centrifugo is the channel state event of Centrifugo PRO; a 2xx answer with a JSON object that has no error
 	// accepts the batch.
 	Centrifugo Format = "centrifugo"
+	// Ably is the form of Ably's integration rules (docs/integration-rules.md); any 2xx answer accepts the batch.
+	Ably Format = "ably"
 )
 
 // Rule sends the events of one app that match to one URL.
 type Rule struct {
 	ID       string
 	App      string
-	Source   string         // SourceChannelState, also when ""
+	Source   string         // SourceChannelState when ""
 	Channels *regexp.Regexp // channel names that match, anywhere in the name; nil is all
 	URL      string         // http, https, grpc or grpcs
 	Format   Format         // Innkeeper when "", for gRPC Centrifugo
+	Ably     AblyForm       // with the format Ably
 	Headers  map[string]string
 	Secrets  []string      // sign HTTP requests, one signature each: see ParseSecret; none: requests are not signed
 	TLS      *tls.Config   // for https and grpcs; nil is the system's roots and no client certificate
 	Timeout  time.Duration // of one request, answer included; 3 s when zero; below the lease
+
+	// Deliver, when set, takes the batches instead of a URL, and the rule is of all apps, and no business of Status. It ends
+	// within Timeout or soon after ctx, and may be called from several goroutines.
+	Deliver func(ctx context.Context, events []Event) error
 
 	// What differs from the Config of the dispatcher; zero is what that says.
 	Lanes  int
@@ -51,7 +68,8 @@ func (r *Rule) Cursor() string { return r.App + "/" + r.ID }
 
 // Matches says whether the rule wants the event.
 func (r *Rule) Matches(e *Event) bool {
-	if e.App != r.App || (e.Kind != Occupied && e.Kind != Vacated) {
+	kinds := kindsOf[r.Source]
+	if r.Deliver == nil && e.App != r.App || e.Kind != kinds[0] && e.Kind != kinds[1] {
 		return false
 	}
 	return r.Channels == nil || r.Channels.MatchString(e.Channel)
@@ -72,6 +90,9 @@ func (r Rule) withDefaults(c *Config) Rule {
 	def(&r.Timeout, defaultTimeout)
 	def(&r.Lanes, c.Lanes)
 	def(&r.Batch, c.Batch)
+	if r.Format == Ably && r.Ably.Single {
+		r.Batch = 1
+	}
 	def(&r.Linger, c.Linger)
 	return r
 }
@@ -92,14 +113,19 @@ func (r *Rule) validate(lease time.Duration) error {
 	if r.ID == "" {
 		bad("it has no id")
 	}
-	if r.App == "" {
+	if r.App == "" && r.Deliver == nil {
 		bad("it has no app")
 	}
-	if r.Source != SourceChannelState {
-		bad("source %q is unknown (want %q)", r.Source, SourceChannelState)
+	if _, ok := kindsOf[r.Source]; !ok {
+		bad("source %q is unknown (want %q or %q)", r.Source, SourceChannelState, SourceChannelLifecycle)
 	}
-	if !slices.Contains([]Format{Innkeeper, Centrifugo}, r.Format) {
-		bad("format %q is unknown (want %q or %q)", r.Format, Innkeeper, Centrifugo)
+	switch {
+	case !slices.Contains([]Format{Innkeeper, Centrifugo, Ably}, r.Format):
+		bad("format %q is unknown (want %q, %q or %q)", r.Format, Innkeeper, Centrifugo, Ably)
+	case r.Format == Centrifugo && r.Source != SourceChannelState:
+		bad("format %q has no words for source %q", r.Format, r.Source)
+	case r.Format == Ably && r.Source == SourceChannelState:
+		bad("format %q has no words for source %q", r.Format, r.Source)
 	}
 	if r.Timeout < 0 || r.Timeout >= lease {
 		bad("timeout %v is out of range (more than 0, less than the lease of %v)", r.Timeout, lease)
@@ -109,6 +135,7 @@ func (r *Rule) validate(lease time.Duration) error {
 	}
 	u, err := url.Parse(r.URL)
 	switch {
+	case r.Deliver != nil:
 	case err != nil:
 		bad("url: %v", errors.Unwrap(err)) // what it wraps does not repeat the URL
 	case !slices.Contains([]string{"http", "https", "grpc", "grpcs"}, u.Scheme), u.Host == "":

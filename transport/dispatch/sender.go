@@ -279,6 +279,9 @@ func (w *work) recovered() {
 	if w.limp {
 		w.limp = false
 		w.config.Logger.Info("sink accepts events again", "app", w.rule.App, "rule", w.rule.ID)
+		if w.config.Complain != nil {
+			w.config.Complain(w.rule.App, w.rule.ID, nil)
+		}
 	}
 }
 
@@ -289,5 +292,8 @@ func (w *work) complain(now time.Time, err error) {
 		w.limp = true
 		w.config.Logger.Warn("sink does not accept events; trying again without end",
 			"app", w.rule.App, "rule", w.rule.ID, "err", err)
+		if w.config.Complain != nil {
+			w.config.Complain(w.rule.App, w.rule.ID, err)
+		}
 	}
 }

@@ -15,6 +15,9 @@ type sink interface {
 
 // openSink returns the sink of a validated rule. Nothing is dialed before the first batch.
 func openSink(c *Config, r *Rule) (sink, error) {
+	if r.Deliver != nil {
+		return &localSink{rule: r}, nil
+	}
 	if r.grpc() {
 		return newGRPCSink(c, r)
 	}
@@ -22,8 +25,19 @@ func openSink(c *Config, r *Rule) (sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpSink{rule: r, signer: signer, client: httpClient(c, r)}, nil
+	return &httpSink{rule: r, signer: signer, client: httpClient(c, r), site: c.Site, counts: c.Counts}, nil
 }
+
+// localSink hands batches to a function of this process.
+type localSink struct{ rule *Rule }
+
+func (s *localSink) send(ctx context.Context, events []Event) error {
+	ctx, cancel := context.WithTimeout(ctx, s.rule.Timeout)
+	defer cancel()
+	return s.rule.Deliver(ctx, events)
+}
+
+func (s *localSink) close() {}
 
 // httpClient is the given client without its timeout (each rule has one) and without redirects, or a new one with enough
 // idle connections for the rule's lanes.

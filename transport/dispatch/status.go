@@ -50,6 +50,9 @@ func (d *Dispatcher) Status() Status {
 	d.mu.Unlock()
 	cursors, now := d.config.Log.Cursors(), time.Now()
 	for _, s := range d.rules {
+		if s.rule.Deliver != nil {
+			continue
+		}
 		r := s.tally.copy()
 		r.App, r.Rule, r.Format = s.rule.App, s.rule.ID, s.rule.Format
 		r.Cursor = max(r.Cursor, cursors[s.rule.Cursor()])

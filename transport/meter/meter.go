@@ -235,6 +235,31 @@ type Batch struct {
 	nowMs   int64
 }
 
+// Minutes are the apps' minutes that the batch writes.
+func (b *Batch) Minutes() (list []Entry) {
+	for _, p := range b.Puts {
+		group, start, ok := parseRowKey(p.Key)
+		series, of := strings.CutPrefix(group, rowGroup(Minute, ""))
+		if p.Table != TableRows || !ok || !of || !strings.HasPrefix(series, AppSeries("")) {
+			continue
+		}
+		r := reader{rest: p.Value}
+		if row := r.row(); r.end() == nil {
+			list = append(list, Entry{Series: series, Unit: Minute, StartMs: start, Row: row})
+		}
+	}
+	return list
+}
+
+// App is whose series the entry is of, "" for an account's.
+func (e *Entry) App() string {
+	app, ok := strings.CutPrefix(e.Series, AppSeries(""))
+	if !ok {
+		return ""
+	}
+	return app
+}
+
 // Due is what is to be written now: what is over, and states that have waited long enough or hold a new peak or low. all writes
 // what has changed at once.
 func (m *Meter) Due(nowMs int64, all bool) *Batch {

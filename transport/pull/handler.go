@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"innkeeper/transport/dispatch"
@@ -100,13 +102,34 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func (h *Handler) wanted(q url.Values, app string) (func(*dispatch.Event) bool, error) {
 	id := q.Get("rule")
 	if id == "" {
-		return func(e *dispatch.Event) bool { return e.App == app }, nil
+		types, err := typesOf(q)
+		if err != nil {
+			return nil, err
+		}
+		return func(e *dispatch.Event) bool { return e.App == app && types&(1<<e.Kind) != 0 }, nil
 	}
 	want, ok := h.rule(app, id)
 	if !ok {
 		return nil, protocol.Errorf(protocol.CodeBadParamValue, "parameter rule is %.100q; app %q has no rule of that id", id, app)
 	}
 	return func(e *dispatch.Event) bool { return e.App == app && want(e) }, nil
+}
+
+// typesOf is which kinds of events a reader wants, one bit each. Who says nothing gets occupied and vacated alone: what
+// reads these was written before there were others.
+func typesOf(q url.Values) (types uint, err error) {
+	if !q.Has("types") {
+		return 1<<dispatch.Occupied | 1<<dispatch.Vacated, nil
+	}
+	known := []dispatch.Kind{dispatch.Occupied, dispatch.Vacated, dispatch.Opened, dispatch.Closed}
+	for _, name := range strings.Split(q.Get("types"), ",") {
+		i := slices.IndexFunc(known, func(k dispatch.Kind) bool { return k.String() == name })
+		if i < 0 {
+			return 0, protocol.Errorf(protocol.CodeBadParamValue, "parameter types has %.100q; it must list some of occupied, vacated, opened, closed", name)
+		}
+		types |= 1 << known[i]
+	}
+	return types, nil
 }
 
 // fresh waits, where the reader asks for it, until this node has seen all that the cluster had committed when the request

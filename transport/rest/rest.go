@@ -45,6 +45,9 @@ type Config struct {
 		Find(meter.Query) (entries []meter.Entry, more bool, err error)
 	}
 
+	// Observe is told of each request of an app when it was served; err is nil when it succeeded. It must not block. May be nil.
+	Observe func(r *http.Request, app string, err *protocol.ErrorInfo)
+
 	ServerID       string // sent as X-Ably-ServerId; "" sends none
 	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
 	MaxBodyBytes   int64  // bytes of a request body; 0 is 524288

@@ -73,6 +73,9 @@ func (c *call) served(err *protocol.ErrorInfo) {
 		end = 1
 	}
 	which[kind][end].Add(1)
+	if c.cfg.Observe != nil {
+		c.cfg.Observe(c.r, c.app, err)
+	}
 }
 
 // stats serves GET /stats: what the app had open and did, per minute or a longer unit.

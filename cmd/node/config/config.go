@@ -33,8 +33,11 @@ type Node struct {
 
 // App is one application: its keys, namespaces and rules.
 type App struct {
-	ID         string      `koanf:"id"`
-	Account    string      `koanf:"account"` // apps of one are metered together as well; "" is "default"
+	ID      string `koanf:"id"`
+	Account string `koanf:"account"` // apps of one are metered together as well; "" is "default"
+	// Lifecycle has the log know when channels open and close, for [meta]channel.lifecycle. A rule with the source
+	// channel.lifecycle does it too.
+	Lifecycle  bool        `koanf:"lifecycle"`
 	Keys       []Key       `koanf:"keys"`
 	Namespaces []Namespace `koanf:"namespaces"`
 	Rules      []Rule      `koanf:"rules"`
@@ -59,22 +62,25 @@ type Namespace struct {
 // Rule sends events to a target.
 type Rule struct {
 	ID       string `koanf:"id"`
-	Source   string `koanf:"source"`   // channel.state
+	Source   string `koanf:"source"`   // channel.state or channel.lifecycle
 	Channels string `koanf:"channels"` // RE2, "" is all
 	Target   Target `koanf:"target"`
 }
 
 // Target is where a rule's events go. Zero and nil mean the default.
 type Target struct {
-	URL       string            `koanf:"url"`    // http, https, grpc or grpcs
-	Format    string            `koanf:"format"` // innkeeper (default) or centrifugo (the only one for gRPC)
-	Headers   map[string]string `koanf:"headers"`
-	Secrets   []string          `koanf:"secrets"`    // sign HTTP requests; several while one replaces another
-	Timeout   time.Duration     `koanf:"timeout"`    // of one request; default DefaultTargetTimeout, below a lease
-	Lanes     int               `koanf:"lanes"`      // requests in flight at once; default DefaultLanes
-	BatchSize int               `koanf:"batch_size"` // events in a request at most; default DefaultBatchSize
-	Linger    *time.Duration    `koanf:"linger"`     // how long the first event waits for company; default DefaultLinger
-	TLS       TLS               `koanf:"tls"`        // for https and grpcs
+	URL    string `koanf:"url"`    // http, https, grpc or grpcs
+	Format string `koanf:"format"` // innkeeper (default), centrifugo (the only one for gRPC) or ably
+	// With the format ably: one request for many events (batched, the default), or for each one, in an envelope or not.
+	Mode       string            `koanf:"mode"`        // batched, single or plain
+	SigningKey string            `koanf:"signing_key"` // id of a key of the app that signs requests; "" signs none
+	Headers    map[string]string `koanf:"headers"`
+	Secrets    []string          `koanf:"secrets"`    // sign HTTP requests; several while one replaces another
+	Timeout    time.Duration     `koanf:"timeout"`    // of one request; default DefaultTargetTimeout, below a lease
+	Lanes      int               `koanf:"lanes"`      // requests in flight at once; default DefaultLanes
+	BatchSize  int               `koanf:"batch_size"` // events in a request at most; default DefaultBatchSize
+	Linger     *time.Duration    `koanf:"linger"`     // how long the first event waits for company; default DefaultLinger
+	TLS        TLS               `koanf:"tls"`        // for https and grpcs
 }
 
 // TLS says whom to trust and who to be. Files are PEM and are read when the node starts.

@@ -7,7 +7,7 @@ import (
 )
 
 // sources are what a rule can listen to.
-var sources = []string{"channel.state"}
+var sources = []string{"channel.state", "channel.lifecycle"}
 
 func (c checker) rules(at string, app *App) {
 	seen := map[string]int{}
@@ -30,5 +30,52 @@ func (c checker) rules(at string, app *App) {
 				rule.Channels, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		}
 		c.target(at+".target", &rule.Target)
+		c.form(at, app, rule)
 	}
+}
+
+// modes are the forms of the format ably.
+var modes = []string{"batched", "single", "plain"}
+
+// form checks that the target's format has words for the rule's source.
+func (c checker) form(at string, app *App, rule *Rule) {
+	t, at := &rule.Target, at+".target"
+	switch state := rule.Source == "channel.state"; {
+	case t.Format == "ably" && state:
+		c.bad(at+".format", "ably has no words for the source channel.state; write innkeeper or centrifugo, or take the source channel.lifecycle")
+	case t.Format == "centrifugo" && !state:
+		c.bad(at+".format", "centrifugo has words for the source channel.state only; write innkeeper or ably")
+	}
+	if t.Format != "ably" {
+		if t.Mode != "" {
+			c.bad(at+".mode", "%q belongs to the format ably; remove it, or write format: ably", t.Mode)
+		}
+		if t.SigningKey != "" {
+			c.bad(at+".signing_key", "%q belongs to the format ably; for others set secrets", t.SigningKey)
+		}
+		return
+	}
+	if t.Mode != "" {
+		c.oneOf(at+".mode", t.Mode, modes...)
+	}
+	if _, _, ok := app.signingKey(t.SigningKey); t.SigningKey != "" && !ok {
+		c.bad(at+".signing_key", "%q is not the id of a key of app %q; name one of its keys, the part between dot and colon", t.SigningKey, app.ID)
+	}
+}
+
+// signingKey finds a key of the app by its id.
+func (a *App) signingKey(id string) (name, secret string, ok bool) {
+	for i := range a.Keys {
+		name, secret, _ := strings.Cut(a.Keys[i].Key, ":")
+		if _, keyID, _ := strings.Cut(name, "."); keyID == id {
+			return name, secret, true
+		}
+	}
+	return "", "", false
+}
+
+// SigningKey is the key that signs the requests of one of the app's targets, "" when none does.
+func (a *App) SigningKey(t *Target) (name, secret string) {
+	name, secret, _ = a.signingKey(t.SigningKey)
+	return name, secret
 }

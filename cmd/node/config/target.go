@@ -33,10 +33,10 @@ func hasScheme(text string, schemes ...string) bool {
 func (c checker) target(at string, t *Target) {
 	c.url(at+".url", t)
 	if t.Format != "" {
-		c.oneOf(at+".format", t.Format, "innkeeper", "centrifugo")
+		c.oneOf(at+".format", t.Format, "innkeeper", "centrifugo", "ably")
 	}
-	if t.grpc() && t.Format == "innkeeper" {
-		c.bad(at+".format", "innkeeper is not known over gRPC; write centrifugo, or leave it out")
+	if t.grpc() && t.Format != "" && t.Format != "centrifugo" {
+		c.bad(at+".format", "%s is not known over gRPC; write centrifugo, or leave it out", t.Format)
 	}
 	c.headers(at, t)
 	c.secrets(at, t)
