@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -90,6 +91,7 @@ func (n *Node) config() config.Config {
 	cfg.Apps = []config.App{app}
 	cfg.StateEvents.VacatedDelay = o.VacateDelay
 	cfg.StateEvents.RestartGrace = o.RestartGrace
+	cfg.StateEvents.Retention = cmp.Or(o.Retention, cfg.StateEvents.Retention)
 	if o.EventsMax > 0 {
 		cfg.StateEvents.Retention, cfg.StateEvents.RetentionMax = o.EventsMax, o.EventsMax
 	}

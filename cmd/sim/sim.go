@@ -26,6 +26,7 @@ type Options struct {
 	EventsMax    int           // how many events are kept at most; 0: all
 	Idle         []int         // clients that do nothing in Run
 	NoHooks      bool          // no webhook rules
+	Retention    int           // events kept for readers; as nodes do by default
 	Hasty        bool          // the log talks as often as in a real cluster, and not as seldom as simulations can do with
 	Log          io.Writer     // what nodes say about themselves; nil drops it
 }

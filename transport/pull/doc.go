@@ -27,7 +27,8 @@
 // # Streams
 //
 // A reader of /events that accepts text/event-stream gets server-sent events: one message per event, whose id is the seq
-// and whose data is the event's JSON. It goes on behind Last-Event-ID, or else behind after. Where events are gone it is
+// and whose data is the event's JSON. It goes on behind Last-Event-ID, or else behind after; Last-Event-ID: 0 is a reader
+// that has seen all up to 0, and not one that takes what there is. Where events are gone it is
 // told so by an event "gap" with {"after", "first"}, and then sent what there is: a reader that keeps a table rebuilds it
 // from /occupied on a gap. After 15 s of silence comes a comment, with an id where events of others were passed, so that
 // the position of a reader for whom nothing happens does not fall out of the log.

@@ -39,6 +39,7 @@ type stream struct {
 	flush  *http.ResponseController
 
 	at    uint64 // everything up to here was looked at
+	exact bool   // events missing right behind at are a gap, also behind 0
 	told  uint64 // the reader's position, as far as it was told
 	spoke time.Time
 	buf   []byte
@@ -55,7 +56,7 @@ func (h *Handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, e
 	if err != nil {
 		return nil, err
 	}
-	after, err := streamAfter(r, q)
+	after, exact, err := streamAfter(r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -65,21 +66,22 @@ func (h *Handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, e
 	if err := h.catchUp(r.Context(), after); err != nil {
 		return nil, err
 	}
-	return &stream{source: h.source, want: want, w: w, flush: http.NewResponseController(w), at: after, told: after}, nil
+	return &stream{source: h.source, want: want, w: w, flush: http.NewResponseController(w), at: after, told: after, exact: exact}, nil
 }
 
 // streamAfter is where a stream begins. What a reader has seen counts more than what its URL says: browsers come back
-// with the URL they first had.
-func streamAfter(r *http.Request, q url.Values) (uint64, error) {
+// with the URL they first had. after=0 is whatever there is; who has seen all up to 0 misses what is gone.
+func streamAfter(r *http.Request, q url.Values) (after uint64, exact bool, err error) {
 	text := r.Header.Get("Last-Event-ID")
 	if text == "" {
-		return number(q, "after", 0, math.MaxUint64, 0)
+		after, err = number(q, "after", 0, math.MaxUint64, 0)
+		return after, after > 0, err
 	}
 	seq, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, protocol.Errorf(protocol.CodeBadParamValue, "header Last-Event-ID is %.100q; it must be the id of an event of this stream", text)
+		return 0, false, protocol.Errorf(protocol.CodeBadParamValue, "header Last-Event-ID is %.100q; it must be the id of an event of this stream", text)
 	}
-	return seq, nil
+	return seq, true, nil
 }
 
 // run writes events until ctx ends, the reader is gone or the log stops. None of these is an error of the stream: a
@@ -140,11 +142,11 @@ func (s *stream) event(e *dispatch.Event) {
 
 // gap says that the events up to first are gone, unless the reader asked for whatever there is.
 func (s *stream) gap(first uint64) {
-	if s.at > 0 {
+	if s.exact {
 		s.buf = fmt.Appendf(s.buf, "id: %d\nevent: gap\ndata: {\"after\":%d,\"first\":%d}\n\n", first-1, s.at, first)
 		s.told = first - 1
 	}
-	s.at = first - 1
+	s.at, s.exact = first-1, true
 }
 
 // beat says that the stream lives and, where events that this reader does not get were passed, how far it is. An id

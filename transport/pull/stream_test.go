@@ -173,6 +173,8 @@ func TestStreamMarksGaps(t *testing.T) {
 			defer stop()
 			oldest, stopOldest := follow(t, handler(s), "", "")
 			defer stopOldest()
+			nothing, stopNothing := follow(t, handler(s), "", "0") // it has seen all up to 0
+			defer stopNothing()
 			synctest.Wait()
 			got := parseStream(t, l.text())[1:]
 			if got[0] != (message{"5", "gap", `{"after":3,"first":6}`}) || !slices.Equal(ids(got[1:]), []string{"6", "7", "8", "9", "10"}) {
@@ -180,6 +182,9 @@ func TestStreamMarksGaps(t *testing.T) {
 			}
 			if got := parseStream(t, oldest.text())[1:]; got[0].id != "6" || got[0].event != "" {
 				t.Errorf("strict %v: who asked for the oldest got %v", strict, got)
+			}
+			if got := parseStream(t, nothing.text())[1:]; got[0] != (message{"5", "gap", `{"after":0,"first":6}`}) {
+				t.Errorf("strict %v: who was at 0 got %v", strict, got)
 			}
 		})
 	}
