@@ -68,7 +68,7 @@ func (c devCmd) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	return supervise(w, nodes, newScreen(w.stdout, c, dir, nodes).changed)
+	return supervise(w, nodes, stopTimeout, newScreen(w.stdout, c, dir, nodes).changed)
 }
 
 // general is the configuration that all nodes share.

@@ -6,8 +6,8 @@
 // and hello.go (what it prints), run.go (nodes from start to stop, signals), settings.go (flags made from the settings).
 //
 // One goroutine per node runs it; one goroutine, the caller of supervise, watches them, the signals and whether they
-// are ready. The first signal stops gracefully, for at most stopTimeout; a second one, unless it
-// is only the echo of the first, ends the process at once.
+// are ready. The first signal stops gracefully, for as long as the settings of the drain allow, and stopTimeout more; a
+// second one, unless it is only the echo of the first, ends the process at once.
 //
 // What a command has to say goes to standard output, logs and errors to standard error.
 package main

@@ -33,6 +33,8 @@ type commands struct {
 	Events  eventsCmd  `cmd:"" help:"Follow the events of a running cluster, or have them sent again."`
 	Stats   statsCmd   `cmd:"" help:"Show what an app had open and did, with its peaks."`
 
+	Drain drainCmd `cmd:"" help:"Have a node hand over what it has and stop."`
+
 	Backup  backupCmd  `cmd:"" help:"Save what a running cluster has agreed on to a file."`
 	Restore restoreCmd `cmd:"" help:"Make the data directory of a new cluster from a backup."`
 

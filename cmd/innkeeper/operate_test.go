@@ -75,6 +75,57 @@ func TestDamagedBackup(t *testing.T) {
 	}
 }
 
+// TestDrainIsWatched: the command tells how far the node is, and ends when it is gone, by whatever sign.
+func TestDrainIsWatched(t *testing.T) {
+	member := func(state string, owned int) string {
+		return fmt.Sprintf(`{"members":[{"node":"n1","state":"alive","partitions_owned":3},{"node":"n2","state":%q,"partitions_owned":%d}]}`, state, owned)
+	}
+	for name, c := range map[string]struct {
+		args   []string
+		states []string // then the server is gone
+		code   int
+		says   string
+	}{
+		"another": {[]string{"n2"}, []string{member("alive", 3), member("leaving", 3), member("leaving", 1), member("leaving", 0), member("dead", 0)}, exitOK,
+			"n2 is being drained\n  3 partitions left\n  1 partitions left\n  all partitions are with others; its clients are sent there\nn2 has stopped"},
+		"the one asked": {nil, []string{member("leaving", 2), member("leaving", 0)}, exitOK, "clients are sent there\nn2 has stopped"},
+		"removed":       {nil, []string{`{"members":[]}`}, exitOK, "n2 has stopped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := ""
+			var server *httptest.Server
+			server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodPost:
+					asked = r.URL.RequestURI()
+					fmt.Fprint(w, `{"draining":"n2"}`)
+				case len(c.states) == 0:
+					panic(http.ErrAbortHandler)
+				default:
+					fmt.Fprint(w, c.states[0])
+					c.states = c.states[1:]
+				}
+			}))
+			defer server.Close()
+			code, out, errs := command(append(append([]string{"drain"}, c.args...), "--admin", server.URL)...)
+			if code != c.code || !strings.Contains(out, c.says) {
+				t.Errorf("code %d, %s%s", code, out, errs)
+			}
+			if want := map[bool]string{true: "/cluster/drain", false: "/cluster/members/n2/drain"}[c.args == nil]; asked != want {
+				t.Errorf("asked %s", asked)
+			}
+		})
+	}
+	last := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusConflict)
+		fmt.Fprint(w, `{"error":{"message":"no other node is alive","statusCode":409}}`)
+	}))
+	defer last.Close()
+	if code, out, errs := command("drain", "--admin", last.URL); code != exitRefused || !strings.Contains(errs, "no other node") {
+		t.Errorf("code %d, %s%s", code, out, errs)
+	}
+}
+
 // TestOperatorCommands: they ask what they should, follow to the leader, and say what a node refuses.
 func TestOperatorCommands(t *testing.T) {
 	var asked []string

@@ -25,8 +25,7 @@ type runner interface {
 var newNode = func(cfg config.Config, log *slog.Logger) (runner, error) { return buildNode(cfg, log) }
 
 const (
-	// stopTimeout bounds a graceful stop. It is longer than a node needs to leave, and shorter than the ten seconds that
-	// service managers commonly grant before they kill.
+	// stopTimeout bounds what a graceful stop takes beside handing over partitions and saying goodbye to clients.
 	stopTimeout = 8 * time.Second
 	// signalEcho is how long after the first signal another one is taken for the same: timeout(1), shells and wrappers
 	// signal both the process and its group.
@@ -35,15 +34,19 @@ const (
 	readyEvery = 100 * time.Millisecond
 )
 
+// stopLimit bounds the graceful stop of a node.
+func stopLimit(n config.Node) time.Duration { return n.DrainTimeout + n.DrainSpread + stopTimeout }
+
 // ended is the end of one node.
 type ended struct {
 	node int
 	err  error
 }
 
-// supervise runs nodes until a signal or until one fails, and then stops them all. changed is told the state of a node,
+// supervise runs nodes until a signal or until one fails, and then stops them all, within limit; or until all were drained,
+// as an operator may ask of them one by one. changed is told the state of a node,
 // nil for ready, at first and whenever it changes, from the goroutine that called supervise.
-func supervise(w world, nodes []runner, changed func(node int, state error)) error {
+func supervise(w world, nodes []runner, limit time.Duration, changed func(node int, state error)) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ends := make(chan ended, len(nodes))
@@ -53,21 +56,24 @@ func supervise(w world, nodes []runner, changed func(node int, state error)) err
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
 	states := make([]string, len(nodes))
-	for {
+	for running := len(nodes); ; {
 		select {
 		case <-w.signals:
 			stop()
-			return drain(w, nodes, ends, len(nodes), nil)
+			return drain(w, nodes, ends, running, limit, nil)
 		case e := <-ends:
-			stop()
-			err := fmt.Errorf("node %d stopped by itself", e.node)
-			if e.err != nil {
-				err = fmt.Errorf("node %d failed: %w", e.node, e.err)
+			if running--; e.err == nil && running > 0 {
+				continue // drained
 			}
-			if len(nodes) == 1 && e.err != nil {
+			stop()
+			if e.err == nil {
+				return nil
+			}
+			err := fmt.Errorf("node %d failed: %w", e.node, e.err)
+			if len(nodes) == 1 {
 				err = e.err
 			}
-			return drain(w, nodes, ends, len(nodes)-1, &exitError{exitFailed, err})
+			return drain(w, nodes, ends, running, limit, &exitError{exitFailed, err})
 		case <-tick.C:
 			for i, n := range nodes {
 				state := n.Ready()
@@ -88,9 +94,9 @@ func stateText(state error) string {
 }
 
 // drain waits for the nodes that still run and returns why, nil if there is nothing to complain about.
-func drain(w world, nodes []runner, ends <-chan ended, running int, why error) error {
+func drain(w world, nodes []runner, ends <-chan ended, running int, limit time.Duration, why error) error {
 	began := time.Now()
-	late := time.NewTimer(stopTimeout)
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	for running > 0 {
 		select {
@@ -114,7 +120,7 @@ func drain(w world, nodes []runner, ends <-chan ended, running int, why error) e
 			for _, n := range nodes {
 				go n.Kill()
 			}
-			return &exitError{exitFailed, fmt.Errorf("%d of %d nodes did not stop within %v and were ended; nothing confirmed is lost", running, len(nodes), stopTimeout)}
+			return &exitError{exitFailed, fmt.Errorf("%d of %d nodes did not stop within %v and were ended; nothing confirmed is lost", running, len(nodes), limit)}
 		}
 	}
 	return why

@@ -14,7 +14,7 @@ type serveCmd struct {
 }
 
 func (serveCmd) Help() string {
-	return `Runs until SIGINT or SIGTERM, then sends its clients elsewhere, leaves the cluster and stops within a few seconds. A second signal ends it at once; nothing that was confirmed is lost then either.
+	return `Runs until SIGINT or SIGTERM, then hands its partitions to other nodes, sends its clients there and stops within a few seconds (node.drain_timeout, node.drain_spread). A second signal ends it at once; nothing that was confirmed is lost then either.
 
 A flag beats a variable, a variable beats the file, the file beats the default. Apps, with their keys, namespaces and rules, are set in the file only; docs/innkeeper.yaml shows all there is.
 
@@ -38,7 +38,7 @@ func (c serveCmd) Run(w world) error {
 	log.Info("starting", "data_dir", cfg.Node.DataDir, "clients", n.ClientAddr(), "admin", n.AdminAddr(),
 		"cluster", cfg.Node.ClusterListen, "gossip", cfg.Node.GossipListen)
 	wasReady := false
-	err = supervise(w, []runner{n}, func(_ int, state error) {
+	err = supervise(w, []runner{n}, stopLimit(cfg.Node), func(_ int, state error) {
 		switch {
 		case state == nil:
 			wasReady = true

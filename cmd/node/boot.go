@@ -91,6 +91,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
 	b.cluster.HandleRequest(kindWhereabouts, b.onWhereabouts)
+	b.cluster.HandleRequest(kindDrain, b.onDrain)
 
 	log := raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,

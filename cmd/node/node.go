@@ -233,7 +233,7 @@ func (n *Node) takeEars() (*ears, error) {
 // Drain makes the node hand over what it has, send its clients elsewhere and stop, as the end of Run's context does. It
 // returns nil when Run has returned, or the error of ctx, which ends the waiting and not the stop.
 func (n *Node) Drain(ctx context.Context) error {
-	n.drained.Do(func() { close(n.drain) })
+	n.beginDrain()
 	select {
 	case <-n.done:
 		return nil
@@ -241,6 +241,8 @@ func (n *Node) Drain(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+func (n *Node) beginDrain() { n.drained.Do(func() { close(n.drain) }) }
 
 // Kill ends the node at once, telling nobody: what kill -9 does to a process. It returns when Run has returned.
 func (n *Node) Kill() {

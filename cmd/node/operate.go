@@ -16,7 +16,7 @@ import (
 const operateTimeout = 10 * time.Second
 
 func (b *boot) operations() admin.Operations {
-	return admin.Operations{Transfer: b.transfer, Remove: b.remove, Backup: b.backup}
+	return admin.Operations{Transfer: b.transfer, Remove: b.remove, Drain: b.drain, Backup: b.backup}
 }
 
 func conflict(format string, args ...any) error {

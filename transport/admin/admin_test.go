@@ -92,6 +92,7 @@ func TestIndexNamesWhatExists(t *testing.T) {
 		Operations: Operations{
 			Transfer: func(context.Context) (string, error) { return "n2", nil },
 			Remove:   func(context.Context, string, bool) error { return nil },
+			Drain:    func(context.Context, string) (string, error) { return "n1", nil },
 			Backup: func(context.Context, bool) (func(io.Writer) error, error) {
 				return func(io.Writer) error { return nil }, nil
 			},

@@ -46,6 +46,8 @@ var endpoints = []struct {
 	{Path: "/rules", Is: "how the event rules fare"},
 	{Path: "/backup", Is: "all that the cluster has agreed on, as one file; parameter consistency: leader (default) or stale"},
 	{Path: "/cluster/leader/transfer", Is: "hand leadership to another node", Method: "POST"},
+	{Path: "/cluster/drain", Is: "have this node hand over what it has and stop", Method: "POST"},
+	{Path: "/cluster/members/{node}/drain", Is: "have a node hand over what it has and stop", Method: "POST"},
 	{Path: "/cluster/members/{node}/remove", Is: "forget a dead node; parameter force: true for one that seems to run", Method: "POST"},
 	{Path: "/rules/{app}/{rule}/replay", Is: "send events again; parameter from: the seq of the first", Method: "POST"},
 }
@@ -73,6 +75,8 @@ func New(c Config) http.Handler {
 	}
 	mux.HandleFunc("/rules/{app}/{rule}/replay", only(h.replay, http.MethodPost))
 	mux.HandleFunc("/cluster/leader/transfer", only(h.transfer, http.MethodPost))
+	mux.HandleFunc("/cluster/drain", only(h.drain, http.MethodPost))
+	mux.HandleFunc("/cluster/members/{node}/drain", only(h.drain, http.MethodPost))
 	mux.HandleFunc("/cluster/members/{node}/remove", only(h.remove, http.MethodPost))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no %s here; GET / lists what there is", r.URL.Path)

@@ -13,6 +13,9 @@ type Operations struct {
 	Transfer func(ctx context.Context) (leader string, err error)
 	// Remove forgets a dead node. With force also one that seems to run.
 	Remove func(ctx context.Context, node string, force bool) error
+	// Drain has a node, "" for the one that is asked, hand over what it has and stop. It returns the node's id when that has
+	// begun.
+	Drain func(ctx context.Context, node string) (id string, err error)
 	// Backup gets ready to write all that the cluster has agreed on: as of now by the leader's word, or as this node has it
 	// when stale. write is called once, when it is sure to begin.
 	Backup func(ctx context.Context, stale bool) (write func(io.Writer) error, err error)
@@ -42,6 +45,17 @@ func (h *handler) remove(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Logger.Warn("a node was removed, as this node was told to", "removed", node, "force", force == "true")
 	respond(w, http.StatusOK, map[string]any{"removed": node})
+}
+
+// drain answers POST /cluster/drain and POST /cluster/members/{node}/drain.
+func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
+	node, err := h.Drain(r.Context(), r.PathValue("node"))
+	if err != nil {
+		h.refuseChange(w, r, err)
+		return
+	}
+	h.Logger.Info("a node is being drained, as this node was told to", "drained", node)
+	respond(w, http.StatusOK, map[string]any{"draining": node})
 }
 
 // backup answers GET /backup?consistency=leader. What breaks off in the middle ends the connection: the client must not

@@ -24,6 +24,13 @@ func TestOperations(t *testing.T) {
 			}
 			return nil
 		},
+		Drain: func(_ context.Context, node string) (string, error) {
+			asked = append(asked, fmt.Sprintf("drain %q", node))
+			if node == "last" {
+				return "", &Refusal{http.StatusConflict, errors.New("nobody could take over")}
+			}
+			return "n1", nil
+		},
 		Backup: func(_ context.Context, stale bool) (func(io.Writer) error, error) {
 			asked = append(asked, fmt.Sprint("backup ", stale))
 			return func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }, nil
@@ -44,6 +51,11 @@ func TestOperations(t *testing.T) {
 		{"POST", "/cluster/members/n3/remove?force=1", "", 400, "force"},
 		{"POST", "/cluster/members/n3/remove", "https://evil.example", 403, "web pages"},
 		{"POST", "/cluster/members/alive/remove", "", 409, "node alive is alive"},
+		{"POST", "/cluster/drain", "", 200, `"draining": "n1"`},
+		{"GET", "/cluster/drain", "", 405, "POST"},
+		{"POST", "/cluster/drain", "https://evil.example", 403, "web pages"},
+		{"POST", "/cluster/members/n1/drain", "", 200, `"draining": "n1"`},
+		{"POST", "/cluster/members/last/drain", "", 409, "nobody could take over"},
 		{"GET", "/backup", "", 200, "all"},
 		{"GET", "/backup?consistency=stale", "", 200, "all"},
 		{"GET", "/backup?consistency=maybe", "", 400, "consistency"},
@@ -58,7 +70,7 @@ func TestOperations(t *testing.T) {
 			t.Errorf("%s %s: %d %s", test.method, test.path, w.Code, w.Body)
 		}
 	}
-	want := "[transfer remove n3 false remove n3 true remove alive false backup false backup true]"
+	want := "[transfer remove n3 false remove n3 true remove alive false drain \"\" drain \"n1\" drain \"last\" backup false backup true]"
 	if fmt.Sprint(asked) != want {
 		t.Errorf("asked %v, want %s", asked, want)
 	}
