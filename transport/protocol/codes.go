@@ -17,6 +17,7 @@ const (
 	CodeBadData            = 40013 // data or encoding
 	CodeBadMessageName     = 40016
 	CodeBadVersion         = 40017
+	CodeBatch              = 40020 // some of a batch failed, for clients that expect an error then
 	CodeBadPublish         = 40030
 	CodeBadMessageID       = 40031
 	CodeBadExtras          = 40032
@@ -71,7 +72,10 @@ const (
 	CodeBacklogTooLarge    = 90004
 	CodeTooManyChannels    = 90010
 	CodeChannelRate        = 90021
-	CodePresence           = 91000
+	CodePresence           = 91000 // a presence operation that cannot be, or by a client without a clientId
+	CodePresenceState      = 91001 // the channel is not attached
+	CodeTooManyMembers     = 91003
+	CodeMembersTooLarge    = 91006 // the data of all members together
 	CodeNotMutable         = 93002
 )
 
@@ -96,6 +100,7 @@ var codeTable = map[int]codeEntry{
 	CodeBadData:            {400, "invalid message data or encoding"},
 	CodeBadMessageName:     {400, "invalid message name"},
 	CodeBadVersion:         {400, "unsupported protocol version"},
+	CodeBatch:              {400, "some of the batch failed"},
 	CodeBadPublish:         {400, "invalid publish request"},
 	CodeBadMessageID:       {400, "invalid message id"},
 	CodeBadExtras:          {400, "invalid message extras"},
@@ -151,6 +156,9 @@ var codeTable = map[int]codeEntry{
 	CodeTooManyChannels:    {400, "too many channels on one connection"},
 	CodeChannelRate:        {429, "channel creation rate exceeded"},
 	CodePresence:           {400, "invalid presence operation"},
+	CodePresenceState:      {400, "presence needs an attached channel"},
+	CodeTooManyMembers:     {400, "the presence set of the channel is full"},
+	CodeMembersTooLarge:    {400, "the data of the channel's presence members takes too much room"},
 	CodeNotMutable:         {400, "updates and deletes of messages are not enabled for this channel"},
 }
 

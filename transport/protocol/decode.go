@@ -114,7 +114,7 @@ func (d *decoder) field(pm *ProtocolMessage) {
 	case "messages":
 		pm.Messages, pm.TooMany = d.messages()
 	case "presence":
-		pm.PresenceCount = d.count("presence")
+		pm.Presence, pm.TooMany = d.messages()
 	case "auth":
 		d.object("auth", func(key string) {
 			if key == "accessToken" {
@@ -203,11 +203,6 @@ func (d *decoder) array(field string, element func()) (found bool) {
 		d.wrong(field, "an array")
 	}
 	return false
-}
-
-func (d *decoder) count(field string) (n int) {
-	d.array(field, func() { d.src.skip(); n++ })
-	return n
 }
 
 // stringMap reads params: values are strings, bare numbers and booleans are taken as their text.

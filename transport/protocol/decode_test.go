@@ -31,7 +31,7 @@ func TestDecodeJSON(t *testing.T) {
 			return len(p.Params) == 3 && p.Params["a"] == "b" && p.Params["n"] == "5" && p.Params["f"] == "true"
 		}},
 		{`{"params":{}}`, func(p *ProtocolMessage) bool { return p.Params != nil && len(p.Params) == 0 }},
-		{`{"presence":[{"action":2},{}]}`, func(p *ProtocolMessage) bool { return p.PresenceCount == 2 }},
+		{`{"presence":[{"action":2},{}]}`, func(p *ProtocolMessage) bool { return len(p.Presence) == 2 && p.Presence[0].Action == 2 }},
 		{`{"messages":[{"data":"x"}],"messages":[{"data":"y"}]}`, func(p *ProtocolMessage) bool { return len(p.Messages) == 1 && string(p.Messages[0].Data) == "y" }},
 		{`{"res":[{"serials":["a",null]}],"count":1}`, func(p *ProtocolMessage) bool {
 			return len(p.Res) == 1 && p.Res[0].Serials[0] == "a" && p.Res[0].Serials[1] == ""

@@ -58,6 +58,10 @@ func Refused(r channel.Refusal) *ErrorInfo {
 		return Errorf(CodeTimeout, "the channel is moving between nodes and could not be reached in time; try again")
 	case channel.Busy:
 		return Errorf(CodeBusy, "the channel is too busy to take this now; try again")
+	case channel.TooManyMembers:
+		return Errorf(CodeTooManyMembers, "the presence set of the channel is full; members have to leave first, or channels.presence_members be raised")
+	case channel.MembersTooLarge:
+		return NewError(CodeMembersTooLarge)
 	}
 	return Errorf(CodeInternal, "the channel refused the request (%d)", r)
 }

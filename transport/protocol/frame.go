@@ -25,8 +25,8 @@ type ProtocolMessage struct {
 	Timestamp     int64 // ms
 	Params        map[string]string
 	Messages      []Message
-	TooMany       bool // messages held more than MaxMessages; the rest was not kept
-	PresenceCount int  // entries of presence
+	Presence      []Message // what is said of members; Action is a channel.PresenceAction
+	TooMany       bool      // messages or presence held more than MaxMessages; the rest was not kept
 
 	Error   *ErrorInfo
 	Details *ConnectionDetails

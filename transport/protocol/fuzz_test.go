@@ -73,6 +73,7 @@ func checkDecoded(t *testing.T, pm *ProtocolMessage) {
 	for _, f := range formats {
 		AppendChannelError(nil, f, pm.Channel, nameErr)
 	}
+	checkPresence(t, pm)
 	messages, base, err := Canonical(pm.Messages, CanonicalOptions{BareJSON: true})
 	if err != nil {
 		return
@@ -91,6 +92,25 @@ func checkDecoded(t *testing.T, pm *ProtocolMessage) {
 		again, err := Decode(f, b)
 		if err != nil || len(again.Messages) != len(messages) {
 			t.Fatalf("delivery cannot be read: %v\n%q", err, b)
+		}
+	}
+}
+
+func checkPresence(t *testing.T, pm *ProtocolMessage) {
+	members, err := CanonicalPresence(pm.Presence, pm.ConnectionID, CanonicalOptions{MaxSize: 1 << 16})
+	if err != nil {
+		return
+	}
+	d := &channel.Delivery{Serial: "s", ID: pm.ID, ConnID: pm.ConnectionID, Presence: members}
+	for _, f := range formats {
+		for _, b := range [][]byte{AppendPresence(nil, f, pm.Channel, d), AppendSync(nil, f, pm.Channel, "1:", members)} {
+			if f == JSON && !json.Valid(b) {
+				t.Fatalf("presence is not JSON: %q", b)
+			}
+			again, err := Decode(f, b)
+			if err != nil || len(again.Presence) != len(members) {
+				t.Fatalf("presence cannot be read: %v\n%q", err, b)
+			}
 		}
 	}
 }

@@ -27,6 +27,12 @@ var goldenDelivery = channel.Delivery{
 	},
 }
 
+var goldenMembers = []channel.Member{
+	{Action: channel.Enter, ID: "conn1:7:0", ConnID: "conn1", ClientID: "alice", TimeMs: 1726585978590, Kind: channel.StringData, Data: []byte(`{"a":1}`), Encoding: "json"},
+	{Action: channel.Present, ID: "conn1:5:0", ConnID: "conn1", ClientID: "bob", TimeMs: 1726585978500, Kind: channel.BinaryData, Data: []byte{0, 255}, Extras: []byte(`{"headers":{"n":1}}`)},
+	{Action: channel.Leave, ID: "~01726585978590-001", ConnID: "conn2", ClientID: "carol", TimeMs: 1726585978590},
+}
+
 var goldenCounts = channel.Counts{3, 2, 3, 1, 0, 3, 0, 0}
 
 // goldenFrames is one of each, by name.
@@ -79,7 +85,22 @@ var goldenFrames = map[string]func(Format) []byte{
 	"occupancy_subscribers": func(f Format) []byte {
 		return AppendOccupancy(nil, f, "room", "V12G5ABc_M:1", 1612286351218, &goldenCounts, channel.Subscribers)
 	},
-	"sync_empty": func(f Format) []byte { return AppendEmptySync(nil, f, "room") },
+	"presence": func(f Format) []byte {
+		return AppendPresence(nil, f, "[?rewind=1]room", &channel.Delivery{
+			Serial: "01726585978590-001@series", ID: "conn1:7", ConnID: "conn1", TimeMs: 1726585978590, Presence: goldenMembers,
+		})
+	},
+	"sync_empty":      func(f Format) []byte { return AppendSync(nil, f, "room", "", nil) },
+	"sync_page":       func(f Format) []byte { return AppendSync(nil, f, "room", "1a:2", goldenMembers[:2]) },
+	"client_presence": func(f Format) []byte { return AppendClientPresence(nil, f, "room", 0, goldenMembers...) },
+	"client_sync":     func(f Format) []byte { return AppendClientSync(nil, f, "room") },
+	"rest_presence":   func(f Format) []byte { return AppendMembers(nil, f, goldenMembers) },
+	"rest_presence_batch": func(f Format) []byte {
+		return AppendPresenceBatch(nil, f, []PresenceOf{{Channel: "a", Members: goldenMembers[:1]}, {Channel: "b"}, {Channel: "c", Err: NewError(CodeNoCapability)}})
+	},
+	"rest_presence_batch_failed": func(f Format) []byte {
+		return AppendPresenceBatchFailed(nil, f, NewError(CodeBatch), []PresenceOf{{Channel: "c", Err: NewError(CodeNoCapability)}})
+	},
 
 	"client_attach": func(f Format) []byte {
 		return AppendAttach(nil, f, &Attach{Channel: "room", ChannelSerial: "s", Flags: ModeSubscribe, Params: map[string]string{"occupancy": "metrics"}})
@@ -173,6 +194,9 @@ func TestFramesKeepTheRulesThatBreakClients(t *testing.T) {
 		{"occupancy", `\"presenceMembers\":0`, `channelSerial`},
 		{"occupancy_subscribers", `"data":"{\"metrics\":{\"subscribers\":3}}","encoding":"json"`, `connectionId`},
 		{"sync_empty", `"presence":[]`, ``},
+		{"sync_page", `"channelSerial":"1a:2","presence":[{"id":"conn1:7:0"`, ``},
+		{"presence", `"id":"conn1:7","connectionId":"conn1"`, ``},
+		{"presence", `"clientId":"bob","data":"AP8=","encoding":"base64"`, ``},
 		{"message", `"id":"conn1:7:1"`, ``},
 		{"message", `"data":"AAH+/w==","encoding":"base64"`, ``},
 		{"message", `"encoding":"utf-8/cipher+aes-128-cbc/base64"`, ``},

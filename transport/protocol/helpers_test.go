@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -23,9 +24,9 @@ func mustDecode(t testing.TB, f Format, b []byte) *ProtocolMessage {
 // printFrame shows a decoded frame with its data decoded from base64, so that the formats can be compared.
 func printFrame(pm *ProtocolMessage) string {
 	c := *pm
-	c.Messages = nil
+	c.Messages, c.Presence = nil, nil
 	text, _ := json.Marshal(c)
-	for _, m := range pm.Messages {
+	for _, m := range append(slices.Clone(pm.Messages), pm.Presence...) {
 		if rest, ok := outermostBase64(m.Encoding); ok && m.Shape == ShapeString {
 			m.Data, _ = decodeBase64(m.Data)
 			m.Encoding, m.Shape = rest, ShapeBinary

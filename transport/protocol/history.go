@@ -2,7 +2,7 @@ package protocol
 
 import "innkeeper/channel"
 
-// Past is one message of a publish that a channel keeps.
+// Past is one message of a publish that a channel keeps, or one member of one of presence.
 type Past struct {
 	Of    *channel.Delivery
 	Index int
@@ -14,6 +14,10 @@ func AppendHistory(dst []byte, f Format, list []Past) []byte {
 	outer := w.openArray()
 	for _, p := range list {
 		w.item()
+		if len(p.Of.Presence) > 0 {
+			w.member(&p.Of.Presence[p.Index])
+			continue
+		}
 		one := w.openMap()
 		w.messageFields(p.Of, p.Index)
 		w.optStr("connectionId", p.Of.ConnID)

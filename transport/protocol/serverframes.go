@@ -362,16 +362,6 @@ func (w *writer) metrics(c *channel.Counts, which channel.Category) {
 	w.close(in)
 }
 
-// AppendEmptySync appends a SYNC frame that says: nobody is present.
-func AppendEmptySync(dst []byte, f Format, name string) []byte {
-	w, outer := begin(dst, f, ActionSync)
-	w.keyStr("channel", name)
-	w.key("presence")
-	list := w.openArray()
-	w.close(list)
-	return w.end(outer)
-}
-
 // begin opens a frame; end closes it and gives the bytes.
 func begin(dst []byte, f Format, a Action) (writer, scope) {
 	w := writer{b: dst, f: f}
