@@ -1,5 +1,7 @@
 package channel
 
+import "strconv"
+
 // PresenceAction says what happened to a member of a presence set, with the numbers of the wire.
 type PresenceAction uint8
 
@@ -47,6 +49,30 @@ const (
 	HoldLost                  // it broke; its members stay for RemainMs from now on
 	HoldOver                  // it has left the channel: its members leave
 )
+
+// ApplyTo is what a connection's members are after the change, by client id. It may use the map it is given, which may be
+// nil.
+func (c *PresenceChange) ApplyTo(members map[string]Member) map[string]Member {
+	for i := range c.Members {
+		m := c.Members[i]
+		if m.Action == Leave {
+			delete(members, m.ClientID)
+			continue
+		}
+		if m.ID == "" {
+			m.ID = c.ID + ":" + strconv.Itoa(i)
+		}
+		m.Action, m.ConnID = Present, c.ConnID
+		if was, ok := members[m.ClientID]; ok && !m.newer(&was) {
+			continue
+		}
+		if members == nil {
+			members = make(map[string]Member)
+		}
+		members[m.ClientID] = m
+	}
+	return members
+}
 
 // Hold is a connection with members, as the gateway that has it tells of it. What is said of a connection counts over
 // what the owner knows, if it is not of an earlier era: a client may be back at another gateway before the first one

@@ -129,7 +129,7 @@ func (p *presence) take(from Gateway, conn string, era uint64, remainMs int64) *
 	case h.gateway != from && era < h.era:
 		return nil
 	}
-	h.gateway, h.era, h.until = from, era, 0
+	h.gateway, h.era, h.until = from, max(h.era, era), 0
 	h.remain = min(time.Duration(remainMs)*time.Millisecond, remainDefault)
 	if h.remain <= 0 {
 		h.remain = remainDefault

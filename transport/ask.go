@@ -49,6 +49,16 @@ func (g *Gateway) History(ctx context.Context, app, name string, q channel.Histo
 	return *m.(*channel.HistoryResult), nil
 }
 
+// Presence asks the owner for members of a channel. The gateway sets q's App, Name and Req.
+func (g *Gateway) Presence(ctx context.Context, app, name string, q channel.PresenceQuery) (channel.PresencePage, error) {
+	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
+	m, err := g.ask(ctx, g.partition(app, name), q.Req, &q)
+	if err != nil {
+		return channel.PresencePage{}, err
+	}
+	return *m.(*channel.PresencePage), nil
+}
+
 // listAhead is how many partitions one step of List asks at the same time, at most.
 const listAhead = 16
 

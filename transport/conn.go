@@ -35,6 +35,9 @@ type conn struct {
 	heartbeats bool  // the client cannot see pings
 	idle       int32 // ms: the silence that the client is promised not to see
 	since      int64
+	resumed    bool   // another socket had the connection before
+	era        uint64 // grows whenever the connection is resumed
+	remainMs   int64  // how long members stay when the connection breaks
 	tally      *tally // of its app; nil when it was not greeted
 
 	// Owned by the read loop.
@@ -95,7 +98,11 @@ func (c *conn) setUp(r *http.Request) connect {
 	if k.resume = query.Get("resume"); k.resume == "" {
 		k.resume = query.Get("recover")
 	}
+	var badRemain *protocol.ErrorInfo
+	c.remainMs, badRemain = parseRemain(query.Get("remainPresentFor"))
 	switch {
+	case badRemain != nil:
+		k.refusal = badRemain
 	case err != nil:
 		k.refusal = protocol.Errorf(protocol.CodeBadRequest, "the query of the URL cannot be read")
 	case !known:
@@ -268,10 +275,12 @@ func (c *conn) serve(frame []byte) {
 		c.detach(pm)
 	case protocol.ActionMessage:
 		c.publish(pm)
-	case protocol.ActionPresence, protocol.ActionObject, protocol.ActionAnnotation:
+	case protocol.ActionPresence:
+		c.presence(pm)
+	case protocol.ActionObject, protocol.ActionAnnotation:
 		c.nack(pm, protocol.Errorf(protocol.CodeBadRequest, "%s is not supported yet", pm.Action))
 	case protocol.ActionSync:
-		c.reply(func(dst []byte) []byte { return protocol.AppendEmptySync(dst, c.format, pm.Channel) })
+		c.askSync(pm)
 	case protocol.ActionClose:
 		c.end(endClosed, 1000, protocol.AppendClosed(begin(nil), c.format))
 	case protocol.ActionDisconnect:

@@ -219,22 +219,17 @@ func TestUnknownActionsAreIgnored(t *testing.T) {
 	})
 }
 
-func TestPresenceIsNotThereYet(t *testing.T) {
+func TestWhatIsNotThereYet(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, _ string) {
 		c := w.connect("")
 		defer c.close()
-		pm := c.attach("room", nil)
-		if pm.Flags.Has(protocol.FlagHasPresence) {
-			t.Error("HAS_PRESENCE is set")
-		}
-		for serial, action := range []int{14, 19, 21} {
+		c.attach("room", nil)
+		for serial, action := range []int{19, 21} {
 			c.send(fmt.Appendf(nil, `{"action":%d,"channel":"room","msgSerial":%d}`, action, serial))
 			if pm := c.expect(protocol.ActionNack); pm.MsgSerial != int64(serial) || pm.Count != 1 || pm.Error.Code != 40000 {
 				t.Errorf("got %+v, error %v", pm, pm.Error)
 			}
 		}
-		c.send([]byte(`{"action":16,"channel":"room"}`))
-		c.expect(protocol.ActionSync)
 	})
 }
 

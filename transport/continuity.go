@@ -35,7 +35,7 @@ func (s *shard) stand(ch *localChannel, serial string) {
 
 // listen lets deliveries flow to an attachment, from behind a serial on.
 func (s *shard) listen(a *attachment, from string) {
-	if a.granted&protocol.ModeSubscribe == 0 {
+	if !a.hears() {
 		a.unlisten()
 		return
 	}
@@ -44,6 +44,11 @@ func (s *shard) listen(a *attachment, from string) {
 		a.listening, a.from = true, from
 		a.ch.listeners++
 	}
+}
+
+// hears says whether deliveries are for the attachment. A member hears of itself.
+func (a *attachment) hears() bool {
+	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence) != 0
 }
 
 func (a *attachment) unlisten() {
@@ -104,14 +109,17 @@ func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
 		return
 	}
 	if r == nil {
+		ch.peopled = true // who knows
 		s.tellLost(ch, ch.serial)
 		ch.serial = "" // whatever comes next is where it goes on
 		return
 	}
 	if !r.Complete {
+		ch.peopled = true
 		s.tellLost(ch, ch.serial)
 	}
 	for _, d := range r.Deliveries {
+		ch.peopled = ch.peopled || d.Presence != nil
 		if newer(d.Serial, ch.serial) {
 			s.fanOut(ch, d, true)
 			ch.serial = d.Serial
@@ -136,6 +144,7 @@ func (s *shard) tellLost(ch *localChannel, serial string) {
 		if a.listening {
 			s.lost.Add(1)
 			s.sendAttached(a, serial, 0, err)
+			s.sync(a)
 		}
 	}
 }
@@ -157,9 +166,15 @@ func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
 	}
 }
 
-// pass sends a publish to one attachment, unless it is the connection's own and not wanted back.
+// pass sends a publish to one attachment, unless its modes are others or it is the connection's own and not wanted back.
 func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
-	if a.noEcho && d.ConnID == a.conn.id {
+	own := d.ConnID == a.conn.id
+	switch {
+	case d.Presence != nil:
+		if !a.granted.Has(protocol.ModePresenceSubscribe) && !(own && a.granted.Has(protocol.ModePresence)) {
+			return false
+		}
+	case !a.granted.Has(protocol.ModeSubscribe), own && a.noEcho:
 		return false
 	}
 	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
@@ -220,7 +235,7 @@ func (s *shard) replay(a *attachment, m *channel.Registered) {
 		p.ask(channel.History{After: a.serial}, p.resumed)
 		return
 	}
-	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax)}
+	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax), Of: channel.OnlyMessages}
 	if a.rewind.time > 0 {
 		q.StartMs = time.Now().Add(-a.rewind.time).UnixMilli()
 	}
@@ -267,7 +282,7 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 		p.sendAttached(a, p.serial, flags, nil) // where the client stands: it may be cut off before the rest arrives
 	}
 	p.play(r.Deliveries)
-	if r.More && a.granted.Has(protocol.ModeSubscribe) {
+	if r.More && a.hears() {
 		p.ask(channel.History{After: p.serial}, p.resumed)
 		return
 	}
@@ -293,7 +308,7 @@ func (p *playback) rewound(r *channel.HistoryResult) {
 }
 
 func (p *playback) play(list []*channel.Delivery) {
-	if p.a.granted.Has(protocol.ModeSubscribe) {
+	if p.a.hears() {
 		for _, d := range list {
 			if p.pass(p.a, d) {
 				p.deliveries.Add(1)
@@ -314,5 +329,6 @@ func (p *playback) finish(start, reached string, flags protocol.Flags, err *prot
 		p.sendAttached(a, start, flags, err)
 	}
 	p.listen(a, reached)
+	p.sync(a)
 	p.seed(a, &p.counts)
 }

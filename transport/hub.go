@@ -32,6 +32,7 @@ type shard struct {
 	parts    []*partition // by partition / number of shards; nil until used
 	requests map[uint64]*request
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
+	slow     []*roll      // SYNCs of connections that have much to read already
 	touched  []*localChannel
 	dirty    []*conn // have frames that this shard has to flush
 	acked    []*conn // have answers that this shard has to emit
@@ -92,7 +93,7 @@ func (s *shard) run() {
 			return
 		}
 		s.finishBatch()
-		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0) {
+		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0) {
 			s.ticking = true
 			s.timer.Reset(tick)
 		}
@@ -118,7 +119,7 @@ func (s *shard) handle(c *command) {
 		s.detach(c.what.(*attachment))
 	case doGone:
 		for _, a := range c.what.([]*attachment) {
-			s.remove(a)
+			s.leave(a, !a.conn.stays())
 		}
 	case doRequest:
 		s.request(p, c.what.(*request))
@@ -128,6 +129,12 @@ func (s *shard) handle(c *command) {
 		s.routed(p, c.what.(Route))
 	case doUnrouted:
 		s.unrouted(p)
+	case doPresence:
+		s.changePresence(p, c.what.(*presenceOrder))
+	case doSync:
+		if a := c.what.(*attachment); a.ch != nil {
+			s.syncAll(a)
+		}
 	case doInspect:
 		c.what.(func(*shard))(s)
 	}
@@ -154,6 +161,10 @@ func (s *shard) fromOwner(p *partition, c *command) {
 		s.answered(p, m.Req, m.Refusal, m)
 	case *channel.HistoryResult:
 		s.answered(p, m.Req, m.Refusal, m)
+	case *channel.PresencePage:
+		s.answered(p, m.Req, m.Refusal, m)
+	case *channel.PresenceHeld:
+		s.presenceHeld(p, m)
 	}
 }
 
@@ -199,6 +210,7 @@ func (s *shard) sendNew(c *conn, encode func(dst []byte) []byte) {
 // tick looks at deadlines and asks again what was refused.
 func (s *shard) tick(now time.Time) {
 	s.expireAttaches(now)
+	s.goOn()
 	for _, p := range s.parts {
 		if p != nil && p.head != nil {
 			s.expireRequests(p, now)
@@ -221,7 +233,7 @@ func (s *shard) abandon() {
 		}
 	}
 	for _, r := range s.requests {
-		if r.then == nil {
+		if r.then == nil && r.page == nil {
 			s.complete(r, nil, errClosed)
 		}
 	}
@@ -234,6 +246,7 @@ func (s *shard) deliver(p *partition, d *channel.Delivery) {
 	if ch == nil || !newer(d.Serial, ch.serial) {
 		return
 	}
+	ch.peopled = ch.peopled || d.Presence != nil
 	if ch.listeners > 0 && d.Prev != "" && ch.serial != "" && channel.SerialPosition(ch.serial) != d.Prev {
 		s.mend(ch)
 		return
@@ -292,7 +305,11 @@ func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d
 	if frame := f.find(d, format, name, 0); frame != nil {
 		return frame
 	}
-	fl.encode = protocol.AppendMessage(begin(fl.encode), format, name, d)
+	if d.Presence != nil {
+		fl.encode = protocol.AppendPresence(begin(fl.encode), format, name, d)
+	} else {
+		fl.encode = protocol.AppendMessage(begin(fl.encode), format, name, d)
+	}
 	return f.keep(format, name, 0, fl.encode)
 }
 
@@ -302,6 +319,14 @@ func (f *frameCache) occupancy(fl *flusher, g *Gateway, format protocol.Format, 
 	}
 	fl.encode = protocol.AppendOccupancy(begin(fl.encode), format, name, g.eventID(), time.Now().UnixMilli(), c, which)
 	return f.keep(format, name, which, fl.encode)
+}
+
+func (f *frameCache) sync(fl *flusher, format protocol.Format, name, position string, m *channel.PresencePage) []byte {
+	if frame := f.find(m, format, name, 0); frame != nil {
+		return frame
+	}
+	fl.encode = protocol.AppendSync(begin(fl.encode), format, name, position, m.Members)
+	return f.keep(format, name, 0, fl.encode)
 }
 
 // forget lets go of the last event.

@@ -20,6 +20,10 @@ type localChannel struct {
 	serial      string                                    // everything up to here has reached the listeners
 	listeners   int                                       // attachments that messages flow to
 	mending     bool                                      // the owner was asked for what the listeners missed
+	holds       map[string]*hold                          // by connection: those with members
+	overs       []channel.Hold                            // connections that have left, to be told
+	peopled     bool                                      // there may be members
+	joins       *roll                                     // a SYNC that is about to begin
 	playing     map[string][]func(*channel.HistoryResult) // by serial: attachments that wait for what is behind it
 
 	touched bool          // has to be registered at the end of the batch
@@ -65,8 +69,10 @@ type attachment struct {
 	from      string //
 	replaying bool   // confirmed and inWait: what was published before is being asked for
 
-	params map[string]string
-	watch  *watch
+	params   map[string]string
+	watch    *watch
+	roll     *roll // a SYNC under way
+	promised bool  // ATTACHED said that one follows
 }
 
 // attachOrder is an ATTACH that passed all checks of the connection.
@@ -128,9 +134,10 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 		ch.unwait(a)
 	}
 	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
-	if a.granted&protocol.ModeSubscribe == 0 {
+	if !a.hears() {
 		a.unlisten()
 	}
+	s.claim(a)
 	after := protocol.ModeCounts(a.granted)
 	for i := range after {
 		ch.counts[i] += after[i] - before[i]
@@ -138,6 +145,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	ch.watchers += int32(btoi(a.watch != nil) - btoi(watched))
 	if a.attached && before == after && !watched && a.watch == nil {
 		s.sendAttached(a, ch.serial, protocol.FlagResumed, nil)
+		s.sync(a)
 		return
 	}
 	s.touch(ch)
@@ -162,10 +170,18 @@ func (s *shard) admit(p *partition, a *attachment) {
 
 // detach answers a DETACH. It needs no word of the owner.
 func (s *shard) detach(a *attachment) {
-	s.remove(a)
+	s.leave(a, true)
 	s.sendNew(a.conn, func(dst []byte) []byte {
 		return protocol.AppendDetached(dst, a.conn.format, a.name, nil)
 	})
+}
+
+// leave takes an attachment out, and its connection's members with it, or after a while.
+func (s *shard) leave(a *attachment, over bool) {
+	if ch := a.ch; ch != nil {
+		s.remove(a)
+		s.letGo(ch, a, over)
+	}
 }
 
 // remove takes an attachment out.
@@ -189,7 +205,7 @@ func (s *shard) remove(a *attachment) {
 		ch.watchers--
 	}
 	a.unlisten()
-	a.ch, a.attached, a.watch, a.params = nil, false, nil, nil
+	a.ch, a.attached, a.watch, a.params, a.roll = nil, false, nil, nil, nil
 	s.attachments.Add(-1)
 	s.touch(ch)
 }
@@ -225,9 +241,10 @@ func (s *shard) registerTouched() {
 			continue
 		}
 		ch.touched = false
-		empty := len(ch.attachments) == 0
+		empty := ch.empty()
 		if p := ch.part; p.up() && (ch.known || !empty) {
 			r := ch.register(s.g.version.Add(1), ch.fresh > 0)
+			r.Holds = ch.tellHolds(false)
 			ch.known = true
 			s.tell(p, &r)
 		}
@@ -257,6 +274,7 @@ func (s *shard) registered(p *partition, m *channel.Registered) {
 	if ch == nil || m.Version < ch.version {
 		return
 	}
+	ch.peopled = m.Counts[channel.PresenceMembers] > 0
 	if ch.suspect && m.Lost && ch.listeners > 0 {
 		s.tellLost(ch, m.Serial)
 		if ch.serial = m.Serial; ch.mending {
@@ -290,6 +308,7 @@ func (s *shard) confirm(a *attachment, m *channel.Registered) {
 	a.inWait, a.serial, a.attached = false, "", true
 	s.sendAttached(a, serial, flags, nil)
 	s.listen(a, m.Serial)
+	s.sync(a)
 	s.seed(a, &m.Counts)
 }
 
@@ -303,7 +322,12 @@ func (s *shard) seed(a *attachment, c *channel.Counts) {
 	}
 }
 
+// sendAttached tells a client that it is attached. Where it says that there are members, a sync has to follow.
 func (s *shard) sendAttached(a *attachment, serial string, flags protocol.Flags, err *protocol.ErrorInfo) {
+	if a.seesMembers() {
+		flags |= protocol.FlagHasPresence
+		a.promised = true
+	}
 	s.sendNew(a.conn, func(dst []byte) []byte {
 		return protocol.AppendAttached(dst, a.conn.format, &protocol.Attached{
 			Channel: a.name, ChannelSerial: serial, Flags: a.granted | flags, Params: a.params, Error: err,
@@ -335,7 +359,7 @@ func (s *shard) expireAttaches(now time.Time) {
 }
 
 func (s *shard) giveUp(a *attachment) {
-	s.remove(a)
+	s.leave(a, false)
 	s.refused.Add(1)
 	s.sendNew(a.conn, func(dst []byte) []byte {
 		return protocol.AppendDetached(dst, a.conn.format, a.name, protocol.Errorf(protocol.CodeTimeout,

@@ -52,6 +52,13 @@ func (o *outbox) append(frame []byte, limit int) appended {
 	return o.put(frame)
 }
 
+// waiting is how many bytes are still to be written.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
 func (o *outbox) put(frame []byte) appended {
 	if o.pending == nil {
 		o.pending = o.one[:0]

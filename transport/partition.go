@@ -58,12 +58,14 @@ func (s *shard) routed(p *partition, r Route) {
 	registers := make([]channel.Register, 0, len(p.channels))
 	for _, ch := range p.channels {
 		ch.doubt()
-		if len(ch.attachments) == 0 {
+		if ch.empty() {
 			continue // touched, and about to be forgotten; what the owner is not told it does not count
 		}
 		ch.touched, ch.known = false, true
 		ch.version = s.g.version.Add(1)
-		registers = append(registers, ch.register(ch.version, true))
+		r := ch.register(ch.version, true)
+		r.Holds = ch.tellHolds(true)
+		registers = append(registers, r)
 	}
 	s.tell(p, &channel.Snapshot{Registers: registers})
 	p.probing, p.probeAt = true, time.Time{}
@@ -93,6 +95,8 @@ type request struct {
 
 	// Who asked: the shard itself, a connection for a publish at a position of its window, or a caller that waits.
 	then     func(*channel.HistoryResult) // nil for the answer: there is none
+	page     func(*channel.PresencePage)  // likewise
+	hold     *hold                        // of a change of presence that is not answered
 	conn     *conn
 	position uint64
 	messages int
@@ -157,7 +161,7 @@ func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m cha
 		p.probing, p.probeAt = true, now.Add(tick)
 		return
 	}
-	if refusal == channel.Busy && r.then != nil {
+	if refusal == channel.Busy && (r.then != nil || r.page != nil) {
 		r.sent = false // many come back at once: asked again with the next tick, until its deadline
 		return
 	}
@@ -203,6 +207,14 @@ func (s *shard) complete(r *request, m channel.ToGateway, err error) {
 		result, _ := m.(*channel.HistoryResult)
 		r.then(result)
 		return
+	}
+	if r.page != nil {
+		result, _ := m.(*channel.PresencePage)
+		r.page(result)
+		return
+	}
+	if r.hold != nil {
+		s.presenceAnswered(r, err)
 	}
 	if r.conn == nil {
 		r.reply <- reply{m, err}

@@ -34,7 +34,9 @@ const (
 	doFromOwner                    // what: channel.ToGateway, with node and epoch
 	doRouted                       // what: Route
 	doUnrouted
-	doInspect // what: func(*shard)
+	doInspect  // what: func(*shard)
+	doPresence // what: *presenceOrder
+	doSync     // what: *attachment
 )
 
 // queue carries commands to one shard.
@@ -144,6 +146,9 @@ func weight(what any) int {
 	d, ok := what.(*channel.Delivery)
 	if !ok {
 		return n
+	}
+	for i := range d.Presence {
+		n += len(d.Presence[i].Data)
 	}
 	for i := range d.Messages {
 		n += len(d.Messages[i].Data) + len(d.Messages[i].Extras)

@@ -53,30 +53,34 @@ const (
 // identify gives the connection its id and key: those of the connection to resume, where that can be, else new ones. The
 // error is for CONNECTED: why the client does not go on where it was.
 func (c *conn) identify(resume string) *protocol.ErrorInfo {
-	id, err := "", (*protocol.ErrorInfo)(nil)
+	id, made, err := "", int64(0), (*protocol.ErrorInfo)(nil)
 	if resume != "" {
-		id, err = c.resumable(resume)
+		id, made, err = c.resumable(resume)
 	}
-	if id == "" {
+	if c.resumed = id != ""; !c.resumed {
 		id = auth.NewConnectionID()
 	}
+	// Who comes back with a key begins a later era than who was given it, whatever the clocks of the nodes are.
+	now := time.UnixMilli(max(time.Now().UnixMilli(), made+1))
+	c.era = uint64(now.UnixMilli())
 	key := auth.ConnectionKey{ID: id, Boot: c.g.bootTag, ClientID: c.identity.ClientID}
-	c.id, c.key = id, key.Text(c.g.cfg.Auth, c.identity.KeyName, time.Now())
+	c.id, c.key = id, key.Text(c.g.cfg.Auth, c.identity.KeyName, now)
 	return err
 }
 
-func (c *conn) resumable(resume string) (id string, err *protocol.ErrorInfo) {
+// resumable reads a connection key: whose it is, and when it was made.
+func (c *conn) resumable(resume string) (id string, made int64, err *protocol.ErrorInfo) {
 	key, err := c.g.cfg.Auth.ReadConnectionKey(c.identity.KeyName, resume)
 	switch {
 	case err != nil:
-		return "", err
+		return "", 0, err
 	case key.ClientID != c.identity.ClientID && key.ClientID != auth.Wildcard:
-		return "", protocol.Errorf(protocol.CodeOtherCredentials, "the connection cannot be resumed: it is another client's")
+		return "", 0, protocol.Errorf(protocol.CodeOtherCredentials, "the connection cannot be resumed: it is another client's")
 	}
 	if err := c.g.fetch(key.ID, key.Boot); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return key.ID, nil
+	return key.ID, key.MadeMs, nil
 }
 
 // fetch has whoever holds a connection let go of it, beginning with the boot that gave its key; an error says why it

@@ -225,6 +225,30 @@ func (i Identity) Claim(messages []channel.Message) *protocol.ErrorInfo {
 	return nil
 }
 
+// ClaimMembers fills in and checks the client ids of members that this identity lets enter, update or leave, in place. A
+// concrete identity gives its id to those without one; any other has to name one (91000).
+func (i Identity) ClaimMembers(members []channel.Member) *protocol.ErrorInfo {
+	for n := range members {
+		m := &members[n]
+		switch {
+		case m.ClientID == Wildcard:
+			return protocol.Errorf(protocol.CodeBadClientID, "member %d: clientId %q stands for any client and cannot be present", n, m.ClientID)
+		case m.ClientID == "" && i.Concrete():
+			m.ClientID = i.ClientID
+		case m.ClientID == "":
+			return protocol.Errorf(protocol.CodePresence, "member %d has no clientId, and the connection is not identified", n)
+		case i.ClientID == "":
+			return protocol.Errorf(protocol.CodeBadClientID, "member %d: an unidentified client cannot be present as %.100q", n, m.ClientID)
+		case i.ClientID != Wildcard && m.ClientID != i.ClientID:
+			return protocol.Errorf(protocol.CodeBadClientID, "member %d: clientId %.100q is not that of the connection", n, m.ClientID)
+		}
+		if err := CheckClientID(m.ClientID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Denied is the error for an operation the capability lacks (40160).
 func Denied(op OpSet, name string) *protocol.ErrorInfo {
 	return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted with the provided capability: %s on %q", op, name)

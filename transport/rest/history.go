@@ -23,8 +23,8 @@ type past struct {
 	skip   int
 }
 
-// history serves GET /channels/{c}/messages and /history; last is that segment.
-func (c *call) history(last string, name protocol.Name) *protocol.ErrorInfo {
+// history serves GET /channels/{c}/messages, /history and /presence/history; last is the last segment.
+func (c *call) history(last string, name protocol.Name, of channel.Of) *protocol.ErrorInfo {
 	id, err := c.allowed(auth.History, name.Resource())
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func (c *call) history(last string, name protocol.Name) *protocol.ErrorInfo {
 	if err != nil {
 		return err
 	}
-	q := channel.History{StartMs: p.start, EndMs: p.end, Until: p.until, Limit: p.limit + p.skip, Backwards: !p.forwards}
+	q := channel.History{StartMs: p.start, EndMs: p.end, Until: p.until, Limit: p.limit + p.skip, Backwards: !p.forwards, Of: of}
 	if p.cursor != "" && p.forwards {
 		q.After = p.cursor
 	} else if p.cursor != "" {
@@ -64,9 +64,9 @@ func (p past) cut(r *channel.HistoryResult) (items []protocol.Past, next *past) 
 	for n, d := range list {
 		skip := 0
 		if n == 0 {
-			skip = min(p.skip, len(d.Messages))
+			skip = min(p.skip, size(d))
 		}
-		for i := skip; i < len(d.Messages); i++ {
+		for i := skip; i < size(d); i++ {
 			if len(items) == p.limit {
 				if i == 0 { // the page ended with the publish before
 					return items, p.behind(list[n-1])
@@ -80,7 +80,7 @@ func (p past) cut(r *channel.HistoryResult) (items []protocol.Past, next *past) 
 			}
 			index := i
 			if !p.forwards {
-				index = len(d.Messages) - 1 - i
+				index = size(d) - 1 - i
 			}
 			items = append(items, protocol.Past{Of: d, Index: index})
 		}
@@ -90,6 +90,9 @@ func (p past) cut(r *channel.HistoryResult) (items []protocol.Past, next *past) 
 	}
 	return items, nil
 }
+
+// size is of how many items a publish is.
+func size(d *channel.Delivery) int { return len(d.Messages) + len(d.Presence) }
 
 // behind is the page that follows a publish.
 func (p past) behind(d *channel.Delivery) *past {

@@ -50,6 +50,25 @@ func (b *fakeBackend) History(_ context.Context, app, name string, q channel.His
 	return r, nil
 }
 
+func (b *fakeBackend) Presence(_ context.Context, app, name string, q channel.PresenceQuery) (channel.PresencePage, error) {
+	if b.err != nil {
+		return channel.PresencePage{}, b.err
+	}
+	var page channel.PresencePage
+	for _, m := range b.members[name] {
+		behind := m.ConnID > q.AfterConn || m.ConnID == q.AfterConn && m.ClientID > q.After
+		if !behind || q.ClientID != "" && q.ClientID != m.ClientID || q.ConnID != "" && q.ConnID != m.ConnID {
+			continue
+		}
+		if len(page.Members) == min(q.Limit, 3) { // owners answer with less than asked for
+			page.More = true
+			break
+		}
+		page.Members = append(page.Members, m)
+	}
+	return page, nil
+}
+
 func TestHistoryIsPaged(t *testing.T) {
 	b := &fakeBackend{}
 	h := New(Config{Backend: b, Keys: auth.NewKeys([]auth.Key{{App: "demo", ID: "root", Secret: "s", Capability: auth.AllowAll()}})})

@@ -27,6 +27,8 @@ type Backend interface {
 	Query(ctx context.Context, app, name string) (channel.QueryResult, error)
 	// History gives publishes that a channel keeps, without opening it.
 	History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error)
+	// Presence gives members of a channel, without opening it.
+	Presence(ctx context.Context, app, name string, q channel.PresenceQuery) (channel.PresencePage, error)
 	// List gives up to limit open channels after a position, in order. next is where to go on, nil at the end; a page
 	// may be short or empty before the end.
 	List(ctx context.Context, app string, after channel.Position, prefix string, limit int) (items []channel.Listed, next *channel.Position, err error)
@@ -161,6 +163,8 @@ func (c *call) route() *protocol.ErrorInfo {
 		return nil
 	case path == "/channels" && get:
 		return c.list()
+	case path == "/presence" && get:
+		return c.presenceBatch()
 	case path == "/stats" && get && c.cfg.Stats != nil:
 		return c.stats()
 	case path == "/apps" && c.r.Method == http.MethodPost && c.cfg.Apps:
@@ -179,9 +183,19 @@ func (c *call) route() *protocol.ErrorInfo {
 	if name, ok := strings.CutSuffix(rest, "/messages"); ok && c.r.Method == http.MethodPost {
 		return c.onChannel(name, c.publish)
 	}
+	if name, ok := strings.CutSuffix(rest, "/presence/history"); ok && get && !hasSubresource(name) {
+		return c.onChannel(name, func(_ string, name protocol.Name) *protocol.ErrorInfo {
+			return c.history("history", name, channel.OnlyPresence)
+		})
+	}
+	if name, ok := strings.CutSuffix(rest, "/presence"); ok && get && !hasSubresource(name) {
+		return c.onChannel(name, c.presence)
+	}
 	for _, last := range []string{"messages", "history"} {
 		if name, ok := strings.CutSuffix(rest, "/"+last); ok && get && !hasSubresource(name) {
-			return c.onChannel(name, func(_ string, name protocol.Name) *protocol.ErrorInfo { return c.history(last, name) })
+			return c.onChannel(name, func(_ string, name protocol.Name) *protocol.ErrorInfo {
+				return c.history(last, name, channel.OnlyMessages)
+			})
 		}
 	}
 	if get && !hasSubresource(rest) {

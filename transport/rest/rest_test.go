@@ -34,6 +34,7 @@ type fakeBackend struct {
 	open      []channel.Listed
 	short     int // longest page, whatever the limit; 0 is none
 	result    channel.QueryResult
+	members   map[string][]channel.Member
 	err       error
 }
 
@@ -326,7 +327,9 @@ func TestErrors(t *testing.T) {
 		{"method on time", "POST", "/time", ``, nil, 404, 40400, ""},
 		{"method on channels", "POST", "/channels", ``, nil, 404, 40400, ""},
 		{"method on a channel", "DELETE", "/channels/a", ``, nil, 404, 40400, ""},
-		{"nor presence", "GET", "/channels/a/presence/history", ``, nil, 404, 40400, ""},
+		{"nor more of presence", "GET", "/channels/a/presence/now", ``, nil, 404, 40400, ""},
+		{"a cursor of presence", "GET", "/channels/a/presence?cursor=x", ``, nil, 400, 40003, "cursor"},
+		{"a batch of nothing", "GET", "/presence", ``, nil, 400, 40003, "channels"},
 		{"nor messages", "PATCH", "/channels/a/messages/serial", `{}`, nil, 404, 40400, ""},
 	} {
 		b, h := setup(t)
