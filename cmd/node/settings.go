@@ -16,13 +16,16 @@ import (
 func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool)) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
-		Retention: c.Channels.Retention,
+		Retention: c.Channels.Retention, MembersMax: c.Channels.PresenceMembers,
 	}
 	type place struct{ app, namespace string }
 	of := func(n config.Namespace) channel.Settings {
 		s := general
 		if n.VacatedDelay != nil {
 			s.VacateDelay = *n.VacatedDelay
+		}
+		if n.PresenceMembers != nil {
+			s.MembersMax = *n.PresenceMembers
 		}
 		s.OccupiedByConnections = n.OccupiedBy == "connections"
 		return s

@@ -57,6 +57,8 @@ type Namespace struct {
 	ID           string         `koanf:"id"`
 	VacatedDelay *time.Duration `koanf:"vacated_delay"`
 	OccupiedBy   string         `koanf:"occupied_by"` // subscribers (default) or connections
+	// PresenceMembers is how many members a channel has at most.
+	PresenceMembers *int `koanf:"presence_members"`
 }
 
 // Rule sends events to a target.
@@ -107,6 +109,7 @@ type StateEvents struct {
 type Channels struct {
 	IdleClose         time.Duration `koanf:"idle_close" help:"How long a channel without attachments stays open after its last use."`
 	OccupancyInterval time.Duration `koanf:"occupancy_interval" help:"Least time between occupancy events that cross no zero."`
+	PresenceMembers   int           `koanf:"presence_members" help:"Members of a channel's presence set at most."`
 	Retention         time.Duration `koanf:"retention" help:"How long messages are kept for clients that come back, rewind and history; 0 keeps none."`
 }
 

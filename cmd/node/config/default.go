@@ -38,7 +38,7 @@ func Default() Config {
 			VacatedDelay: 5 * time.Second, RestartGrace: 30 * time.Second,
 			Retention: 1_000_000, RetentionMax: 4_000_000, RetentionMaxBytes: 512 << 20,
 		},
-		Channels: Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, Retention: 2 * time.Minute},
+		Channels: Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, PresenceMembers: 200, Retention: 2 * time.Minute},
 		Cluster:  Cluster{Partitions: 128, TrustRefused: new(true)},
 		Log:      Log{Level: "info", Format: "text"},
 	}

@@ -51,7 +51,7 @@ apps:
   keys:
   - {key: "demo.root:secret", capability: {"[*]*": ["*"]}}
   namespaces:
-  - {id: chat, vacated_delay: 2s, occupied_by: connections}
+  - {id: chat, vacated_delay: 2s, occupied_by: connections, presence_members: 500}
   rules:
   - id: state
     source: channel.state
@@ -60,7 +60,7 @@ apps:
       {url: "https://127.0.0.1:9000/events", format: centrifugo, headers: {X-Key: abc}, secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw],
        timeout: 1500ms, lanes: 4, batch_size: 50, linger: 0s, tls: {server_name: sink.example}}
 state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000, retention_max: 6000, retention_max_bytes: 7000000, retention_age: 8h}
-channels: {idle_close: 61s, occupancy_interval: 2s, retention: 3m}
+channels: {idle_close: 61s, occupancy_interval: 2s, presence_members: 300, retention: 3m}
 cluster: {partitions: 64, trust_refused: false, id: abc}
 log: {level: debug, format: json}
 `)
@@ -75,7 +75,7 @@ log: {level: debug, format: json}
 			ID:         "demo",
 			Account:    "acme",
 			Keys:       []Key{{Key: "demo.root:secret", Capability: map[string][]string{"[*]*": {"*"}}}},
-			Namespaces: []Namespace{{ID: "chat", VacatedDelay: new(2 * time.Second), OccupiedBy: "connections"}},
+			Namespaces: []Namespace{{ID: "chat", VacatedDelay: new(2 * time.Second), OccupiedBy: "connections", PresenceMembers: new(500)}},
 			Rules: []Rule{{
 				ID: "state", Source: "channel.state", Channels: "^chat:",
 				Target: Target{
@@ -86,7 +86,7 @@ log: {level: debug, format: json}
 			}},
 		}},
 		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000, RetentionMax: 6000, RetentionMaxBytes: 7_000_000, RetentionAge: 8 * time.Hour},
-		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, Retention: 3 * time.Minute},
+		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, PresenceMembers: 300, Retention: 3 * time.Minute},
 		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
 		Log:         Log{Level: "debug", Format: "json"},
 	}
@@ -264,6 +264,7 @@ func TestRefused(t *testing.T) {
 		{"negative delay", "state_events: {vacated_delay: -1s}" + app, []string{"state_events.vacated_delay: -1s is negative"}},
 		{"negative grace", "state_events: {restart_grace: -1s}" + app, []string{"state_events.restart_grace"}},
 		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},
+		{"no members", "channels: {presence_members: 0}" + app, []string{"channels.presence_members: 0 is out of range", "from 1 to 100000 members"}},
 		{"long interval", "channels: {occupancy_interval: 1m}" + app, []string{"channels.occupancy_interval: 1m0s is too long", "15s"}},
 		{"no retention", "state_events: {retention: 0}" + app, []string{"state_events.retention: 0 is out of range"}},
 		{"bound below the retention", "state_events: {retention: 5000, retention_max: 4999}" + app, []string{"state_events.retention_max: 4999 is out of range", "5000"}},

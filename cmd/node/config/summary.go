@@ -51,6 +51,9 @@ func (a *App) summary(b *strings.Builder) {
 		if ns.VacatedDelay != nil {
 			fmt.Fprintf(b, "  vacated_delay: %v", *ns.VacatedDelay)
 		}
+		if ns.PresenceMembers != nil {
+			fmt.Fprintf(b, "  presence_members: %d", *ns.PresenceMembers)
+		}
 		b.WriteByte('\n')
 	}
 	for _, r := range a.Rules {

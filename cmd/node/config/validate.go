@@ -17,6 +17,7 @@ const (
 	maxPartitions        = 4096
 	maxBootstrapExpect   = 15
 	maxMessageRetention  = time.Hour        // messages are kept in memory
+	maxPresenceMembers   = 100_000          // every client that attaches is told of all of them
 	maxOccupancyInterval = 15 * time.Second // clients are promised to converge within it
 	minRetention         = 1000
 	maxRetention         = 100_000_000
@@ -158,6 +159,7 @@ func (c checker) durations() {
 	if ch.OccupancyInterval > maxOccupancyInterval {
 		c.bad("channels.occupancy_interval", "%v is too long; it must be from 0s to %v", ch.OccupancyInterval, maxOccupancyInterval)
 	}
+	c.members("channels.presence_members", ch.PresenceMembers)
 	if ch.Retention < 0 || ch.Retention > maxMessageRetention {
 		c.bad("channels.retention", "%v is out of range; it must be from 0s to %v", ch.Retention, maxMessageRetention)
 	}
@@ -317,6 +319,16 @@ func (c checker) namespaces(at string, app *App) {
 		if ns.OccupiedBy != "" {
 			c.oneOf(at+".occupied_by", ns.OccupiedBy, "subscribers", "connections")
 		}
+		if ns.PresenceMembers != nil {
+			c.members(at+".presence_members", *ns.PresenceMembers)
+		}
+	}
+}
+
+// members checks a bound of a presence set.
+func (c checker) members(key string, n int) {
+	if n < 1 || n > maxPresenceMembers {
+		c.bad(key, "%d is out of range; it must be from 1 to %d members", n, maxPresenceMembers)
 	}
 }
 
