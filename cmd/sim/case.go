@@ -30,7 +30,7 @@ type Outcome struct {
 
 // Tally counts what a run consisted of.
 type Tally struct {
-	Faults, Attaches, Events, Requests, Gaps, Snapshots int
+	Faults, Attaches, Events, Requests, Gaps, Snapshots, Messages, Heard, Resumes, Lost int
 }
 
 // calm is how long before its end a run is left alone: to heal, to settle, to vacate, and to be told of it.
@@ -106,6 +106,18 @@ func tallyOf(h *History, schedule Schedule) Tally {
 			}
 		}
 	}
+	for _, m := range h.Messages {
+		if !m.Acked.IsZero() {
+			t.Messages++
+		}
+	}
+	for _, l := range h.Listenings {
+		t.Heard += len(l.Heard)
+		t.Resumes += l.Resumes
+		if l.Gap != "" {
+			t.Lost++
+		}
+	}
 	return t
 }
 
@@ -116,10 +128,14 @@ func (t *Tally) Add(o Tally) {
 	t.Events += o.Events
 	t.Requests += o.Requests
 	t.Gaps += o.Gaps
+	t.Messages += o.Messages
+	t.Heard += o.Heard
+	t.Resumes += o.Resumes
+	t.Lost += o.Lost
 	t.Snapshots += o.Snapshots
 }
 
 func (t Tally) String() string {
-	return fmt.Sprintf("%d faults, %d attaches, %d events, %d webhook requests, %d gaps told, %d snapshots",
-		t.Faults, t.Attaches, t.Events, t.Requests, t.Gaps, t.Snapshots)
+	return fmt.Sprintf("%d faults, %d attaches, %d events, %d webhook requests, %d gaps told, %d snapshots, %d messages, heard %d times, %d resumptions, %d told of a gap",
+		t.Faults, t.Attaches, t.Events, t.Requests, t.Gaps, t.Snapshots, t.Messages, t.Heard, t.Resumes, t.Lost)
 }

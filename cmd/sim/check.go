@@ -34,6 +34,7 @@ var Checkers = []struct {
 	{"delivery", CheckDelivery},
 	{"pull", CheckPull},
 	{"counts", CheckCounts},
+	{"continuity", CheckContinuity},
 	{"owners", CheckOwners},
 	{"sent away", CheckSentAway},
 	{"settled", CheckSettled},

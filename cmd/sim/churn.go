@@ -40,7 +40,14 @@ func (s *Sim) script(ctx context.Context, c *Client, rng *rand.Rand) {
 		case <-time.After(between(rng, 50*time.Millisecond, 2*pace)):
 		}
 		held := c.heldNow()
-		switch x := rng.IntN(20); {
+		switch x := rng.IntN(28); {
+		case x >= 20:
+			if len(held) > 0 {
+				channel := held[rng.IntN(len(held))]
+				for range 1 + rng.IntN(3) {
+					c.Publish(channel)
+				}
+			}
 		case x < 9:
 			c.Attach(s.channel(rng), mode(rng))
 		case x < 17:
@@ -48,6 +55,9 @@ func (s *Sim) script(ctx context.Context, c *Client, rng *rand.Rand) {
 				c.Detach(held[rng.IntN(len(held))])
 			}
 		case x < 18:
+			if rng.IntN(4) == 0 {
+				c.Forget()
+			}
 			c.Drop(true)
 		case x < 19:
 			c.Drop(false)

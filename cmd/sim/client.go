@@ -45,6 +45,7 @@ type Client struct {
 	want   map[string]Mode
 	node   int // next node to try
 	ses    *session
+	talk   talk
 
 	mu   sync.Mutex
 	last time.Time // of the latest confirmation or refusal, for Settled
@@ -74,17 +75,34 @@ type frame struct {
 	Action  int    `json:"action"`
 	Channel string `json:"channel,omitempty"`
 	Flags   int    `json:"flags,omitempty"`
+	Conn    string `json:"connectionId,omitempty"`
 	Error   *struct {
 		Message string `json:"message"`
 		Code    int    `json:"code"`
 	} `json:"error,omitempty"`
 	Details *struct {
-		MaxIdleInterval int `json:"maxIdleInterval"`
+		MaxIdleInterval int    `json:"maxIdleInterval"`
+		ConnectionKey   string `json:"connectionKey"`
 	} `json:"connectionDetails,omitempty"`
+	ChannelSerial string    `json:"channelSerial,omitempty"`
+	MsgSerial     *int      `json:"msgSerial,omitempty"`
+	Count         int       `json:"count,omitempty"`
+	Messages      []message `json:"messages,omitempty"`
+	Res           []struct {
+		Serials []string `json:"serials"`
+	} `json:"res,omitempty"`
+}
+
+// message is one message of a frame.
+type message struct {
+	Data   string `json:"data"`
+	Serial string `json:"serial,omitempty"`
 }
 
 // The actions these clients know.
 const (
+	actAck          = 1
+	actNack         = 2
 	actConnected    = 4
 	actDisconnected = 6
 	actClose        = 7
@@ -94,6 +112,7 @@ const (
 	actAttached     = 11
 	actDetach       = 12
 	actDetached     = 13
+	actMessage      = 15
 )
 
 func newClient(s *Sim, id int) *Client {
@@ -107,6 +126,7 @@ func newClient(s *Sim, id int) *Client {
 		done: make(chan struct{}),
 		want: make(map[string]Mode),
 		node: id,
+		talk: talk{hears: make(map[string]*hearing)},
 	}
 }
 
@@ -143,6 +163,7 @@ func (c *Client) Detach(channel string) {
 			return
 		}
 		delete(c.want, channel)
+		c.unhear(channel, "")
 		if c.ses == nil {
 			return
 		}
@@ -158,6 +179,7 @@ func (c *Client) Detach(channel string) {
 func (c *Client) Close() {
 	c.do(func() {
 		c.online = false
+		c.forget()
 		if c.ses != nil {
 			c.leaveAll("close")
 			c.write(frame{Action: actClose})
@@ -201,7 +223,7 @@ func (c *Client) sync(f func()) {
 	}
 }
 
-// Settled says whether the client holds just what it wants, confirmed.
+// Settled says whether the client holds just what it wants, confirmed, and knows what became of its messages.
 func (c *Client) Settled() bool {
 	ok := false
 	c.sync(func() {
@@ -209,7 +231,7 @@ func (c *Client) Settled() bool {
 			ok = c.ses == nil
 			return
 		}
-		if c.ses == nil || len(c.ses.held) != len(c.want) {
+		if c.ses == nil || len(c.ses.held) != len(c.want) || len(c.talk.pending) > 0 {
 			return
 		}
 		for _, h := range c.ses.held {
@@ -220,6 +242,24 @@ func (c *Client) Settled() bool {
 		ok = true
 	})
 	return ok
+}
+
+// lacks says in words what keeps the client from being settled.
+func (c *Client) lacks() (what string) {
+	c.sync(func() {
+		switch {
+		case c.ses == nil:
+			what = "has no connection"
+		default:
+			what = fmt.Sprintf("at node %d wants %d channels, %d messages wait", c.ses.node, len(c.want), len(c.talk.pending))
+			for _, channel := range sorted(c.ses.held) {
+				if !c.ses.held[channel].confirmed {
+					what += ", " + channel + " is not attached"
+				}
+			}
+		}
+	})
+	return what
 }
 
 // Wants returns what the client wants, nothing while it is offline.
@@ -284,7 +324,7 @@ func (c *Client) connect(ctx context.Context) error {
 	c.node = c.rng.IntN(len(nodes)) // whatever happens: another one next time
 	dial, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
-	url := "ws://" + nodes[node] + "/?v=6&format=json&heartbeats=true&key=" + Key
+	url := "ws://" + nodes[node] + "/?v=6&format=json&heartbeats=true&key=" + Key + c.resumeQuery()
 	ws, _, err := websocket.Dial(dial, url, &websocket.DialOptions{HTTPClient: c.web, CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return err
@@ -300,6 +340,7 @@ func (c *Client) connect(ctx context.Context) error {
 	ses.frames = make(chan frame, 64)
 	c.ses = ses
 	c.sim.wg.Go(func() { ses.receive(ctx) })
+	c.connected(first)
 	for _, channel := range sorted(c.want) {
 		c.ask(channel)
 	}
@@ -359,9 +400,16 @@ func (c *Client) handle(f frame) {
 	switch f.Action {
 	case actAttached:
 		// While a DETACH is under way this answers the ATTACH before it.
-		if h != nil && c.ses.leaving[f.Channel] == 0 {
+		if h != nil && h.record >= 0 && c.ses.leaving[f.Channel] == 0 {
+			c.hear(f, h.confirmed)
 			c.confirm(h, Mode(f.Flags)&modeBits)
 		}
+	case actMessage:
+		if h != nil && h.confirmed && c.ses.leaving[f.Channel] == 0 {
+			c.heard(f)
+		}
+	case actAck, actNack:
+		c.answered(f)
 	case actDetached:
 		if c.ses.leaving[f.Channel] > 0 {
 			c.ses.leaving[f.Channel]--
@@ -410,7 +458,7 @@ func (c *Client) tick() {
 			c.ask(channel)
 		case h.record >= 0 && !h.confirmed && now.Sub(h.asked) >= attachWait:
 			h.asked = now
-			c.write(attach(channel, c.want[channel]))
+			c.write(c.attach(channel))
 		}
 		if c.ses == nil {
 			return
@@ -418,8 +466,12 @@ func (c *Client) tick() {
 	}
 }
 
-func attach(channel string, m Mode) frame {
-	return frame{Action: actAttach, Channel: channel, Flags: int(m)}
+func (c *Client) attach(channel string) frame {
+	f := frame{Action: actAttach, Channel: channel, Flags: int(c.want[channel])}
+	if h := c.talk.hears[channel]; h != nil {
+		f.ChannelSerial = h.serial
+	}
+	return f
 }
 
 // ask sends an ATTACH and opens its record.
@@ -438,7 +490,7 @@ func (c *Client) ask(channel string) {
 		h.record = len(hist.Attachments)
 		hist.Attachments = append(hist.Attachments, Attachment{Client: c.ID, Node: c.ses.node, Channel: channel, Modes: m, Asked: now})
 	})
-	c.write(attach(channel, c.want[channel]))
+	c.write(c.attach(channel))
 }
 
 // confirm notes that the server said ATTACHED.

@@ -37,6 +37,36 @@ type Attachment struct {
 	Why          string    // how it ended
 }
 
+// Message is one publish of one client.
+type Message struct {
+	Client, Number int    // Number counts the client's own
+	Conn           string // the id of the connection that it was first sent on
+	Channel        string
+	Asked          time.Time // it was first sent
+	Acked          time.Time // zero: never
+	Serial         string    // as the ACK says
+	Refused        string    // why, if it was
+}
+
+// Listening is a time in which a client heard a channel without being told that it missed something: an attachment, and
+// those that resumed it.
+type Listening struct {
+	Client  int
+	Channel string
+	From    time.Time // the ATTACHED that began it
+	To      time.Time // when the client gave it up or was told of a gap; zero: it still hears
+	Gap     string    // what it was told then, "" when it gave up itself
+	Resumes int
+	Heard   []Heard
+}
+
+// Heard is one message as it came.
+type Heard struct {
+	Client, Number int
+	Serial         string
+	At             time.Time
+}
+
 // Outage is a time in which a node or a client could not speak or be spoken to.
 type Outage struct {
 	Node     int // -1: not a node
@@ -105,6 +135,8 @@ type Note struct {
 // History is everything that one run left behind. Checkers read it and nothing else.
 type History struct {
 	Attachments []Attachment
+	Messages    []Message
+	Listenings  []*Listening
 	Outages     []Outage
 	Receipts    []Receipt
 	Snapshots   []Snapshot
@@ -172,6 +204,13 @@ func (r *Recorder) History() *History {
 	defer r.mu.Unlock()
 	h := r.h
 	h.Attachments = slices.Clone(h.Attachments)
+	h.Messages = slices.Clone(h.Messages)
+	h.Listenings = slices.Clone(h.Listenings)
+	for i, l := range h.Listenings {
+		c := *l
+		c.Heard = slices.Clone(l.Heard)
+		h.Listenings[i] = &c
+	}
 	h.Outages = slices.Clone(h.Outages)
 	h.Receipts = slices.Clone(h.Receipts)
 	h.Snapshots = slices.Clone(h.Snapshots)

@@ -76,7 +76,14 @@ func (s *Sim) Finish() (*History, []Violation) {
 	if s.unfollow != nil {
 		s.unfollow()
 	}
-	await(settleWait, 100*time.Millisecond, s.settled)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		for _, c := range s.Clients() {
+			if !c.Settled() {
+				s.note("client %d: %s", c.ID, c.lacks())
+			}
+		}
+		s.diagnose("")
+	}
 	s.rec.record(func(h *History) { h.Quiet = time.Now() })
 	s.note("clients hold what they want")
 	time.Sleep(time.Second)
@@ -114,6 +121,7 @@ func (s *Sim) count() {
 			c, err := s.Reader.Count(s.ctx, n.Index, channel)
 			if err != nil {
 				s.fail("node %d does not count: %v", n.Index, err)
+				s.diagnose(channel)
 				return
 			}
 			s.rec.record(func(h *History) { h.Counts = append(h.Counts, c) })

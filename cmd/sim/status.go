@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"innkeeper/cluster"
@@ -98,4 +100,24 @@ func (s *Sim) byID(id string) *Node {
 		}
 	}
 	return nil
+}
+
+// diagnose notes what each node knows, for a run that failed: about the cluster, and about the owner of a channel ("": of
+// none).
+func (s *Sim) diagnose(channel string) {
+	for _, n := range s.Nodes() {
+		st, up := n.Status()
+		if !up {
+			s.note("node %d is down", n.Index)
+			continue
+		}
+		var b strings.Builder
+		for _, m := range st.Members {
+			fmt.Fprintf(&b, "; %s %s %s", m.Node, m.State, m.Link)
+		}
+		s.note("node %d is %s, boot %s: leader %s, term %d, lease %d ms%s; ready: %v", n.Index, st.Node, st.Boot, st.Leader, st.Term, st.LeaseMs, b.String(), n.Ready())
+		if p := ring.Partition(ring.Hash(App, channel), s.Options.Partitions); channel != "" && int(p) < len(st.Table) {
+			s.note("node %d: %s is in partition %+v", n.Index, channel, st.Table[p])
+		}
+	}
 }
