@@ -50,7 +50,12 @@ func holderBit(g Gateway) uint64 { return 1 << (g % 64) }
 func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	host := a.tenure.partition.host
 	scratch := host.scratch.Get().(*[]Effect)
-	effects, next, f := a.step(host.moment(), batch, woken, *scratch)
+	now := host.moment()
+	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
+	effects, next, f := a.step(now, batch, woken, *scratch)
+	for i := range batch {
+		a.spend(&batch[i])
+	}
 	if t := a.tenure; !t.over.Load() && a.perform(effects, f) {
 		for i := range batch {
 			if batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
@@ -141,6 +146,10 @@ func (a *activation) perform(effects []Effect, f *feed) bool {
 			a.propose(e)
 			continue
 		}
+		if e.Ask {
+			a.ask()
+			continue
+		}
 		switch m := e.Message.(type) {
 		case *Delivery:
 			delivered++
@@ -174,6 +183,24 @@ func (a *activation) propose(e *Effect) {
 		}
 		a.Offer(in, actor.NoLimit)
 	})
+}
+
+// ask asks for leave to open. The answer comes through the mailbox, as a proposal's does.
+func (a *activation) ask() {
+	leave, app := a.tenure.partition.host.cfg.Admission, a.state.app
+	leave.Ask(app, func(why Refusal) {
+		in := Input{Kind: InLeave, Refusal: why}
+		if a.Offer(in, actor.NoLimit) != actor.Accepted {
+			a.spend(&in)
+		}
+	})
+}
+
+// spend ends the leave that an input brought: the channel counts now, or never will.
+func (a *activation) spend(in *Input) {
+	if in.Kind == InLeave && in.Refusal == Accepted {
+		a.tenure.partition.host.cfg.Admission.Settle(a.state.app)
+	}
 }
 
 // Stopped takes the passivated channel out of its partition.

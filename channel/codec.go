@@ -34,6 +34,8 @@ const (
 	frameHistoryResult
 )
 
+const frameRefused byte = 0x74
+
 // Limits of the decoders. Encoders do not check them: the edge admits nothing that large.
 const (
 	// FrameMax is the longest frame, in bytes.

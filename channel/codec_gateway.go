@@ -52,6 +52,11 @@ func AppendToGateway(dst []byte, m ToGateway) []byte {
 		w.presenceHeld(m)
 	case *PresencePage:
 		w.presencePage(m)
+	case *Refused:
+		w.byte(frameRefused)
+		w.name(m.App, m.Name)
+		w.uint(m.Version)
+		w.uint(uint64(m.Why))
 	default:
 		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
@@ -93,6 +98,8 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 		m = r.presenceHeld()
 	case framePresencePage:
 		m = r.presencePage()
+	case frameRefused:
+		m = &Refused{App: r.string(), Name: r.string(), Version: r.uint(), Why: r.refusal()}
 	default:
 		return nil, unknownFrame(t)
 	}

@@ -77,7 +77,8 @@ var toGatewaySamples = map[string]ToGateway{
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-003@abc"},
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-004@abc", Presence: sampleMembers()},
 	}},
-	"list_refused": &ListResult{Req: 4, Refusal: NotOwner},
+	"channel_refused": &Refused{App: "demo", Name: "chat:a", Version: 300, Why: TooManyChannels},
+	"list_refused":    &ListResult{Req: 4, Refusal: NotOwner},
 }
 
 var toHostSamples = map[string]ToHost{

@@ -177,6 +177,10 @@ const (
 	Busy                    // the channel's mailbox is full
 	TooManyMembers          // the presence set is full
 	MembersTooLarge         // the data of all members would take too much room
+	TooManyChannels         // the app has as many channels open as it may
+	AccountChannels         // its account has
+	OpenedTooFast           // channels are opened faster than the app or its account may
+	TooFast                 // messages are published faster than the channel takes them
 )
 
 // DataKind says what a message's Data is.

@@ -35,6 +35,7 @@ type Host struct {
 	scratch  sync.Pool              // *[]Effect
 	counters counters
 	opened   openedHere
+	openNow  sync.Map // app → *atomic.Int64: open channels in all partitions of this node
 
 	roster atomic.Pointer[roster] // replaced, never written to, under mu
 
@@ -282,11 +283,7 @@ func (h *Host) newState(app, name string, since Stamp) State {
 	unixMs := time.Now().UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	profile := h.profiles[settings]
-	if profile == nil {
-		profile = &Profile{Settings: settings, Series: h.cfg.Series}
-		h.profiles[settings] = profile
-	}
+	profile := h.profile(settings)
 	kept, ok := h.apps[app]
 	if !ok {
 		kept = strings.Clone(app)
@@ -303,4 +300,42 @@ func (h *Host) raiseFloor(p Stamp) {
 	if h.floor.less(p) {
 		h.floor = p
 	}
+}
+
+// profile is the one of these settings; h.mu is held.
+func (h *Host) profile(settings Settings) *Profile {
+	profile := h.profiles[settings]
+	if profile == nil {
+		profile = &Profile{Settings: settings, Series: h.cfg.Series}
+		h.profiles[settings] = profile
+	}
+	return profile
+}
+
+// Reconfigure asks for the settings of all channels again and lets them go on with what has changed. It may be called by
+// any goroutine.
+func (h *Host) Reconfigure() {
+	l := h.layout.Load()
+	for i := range l.parts {
+		l.parts[i].reconfigure()
+	}
+}
+
+func (p *partition) reconfigure() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.channels.all(func(a *activation) bool {
+		a.mu.Lock()
+		app, name, was := a.state.app, a.state.name, a.state.profile
+		a.mu.Unlock()
+		settings := p.host.cfg.Settings(app, name)
+		if settings == was.Settings {
+			return true
+		}
+		p.host.mu.Lock()
+		profile := p.host.profile(settings)
+		p.host.mu.Unlock()
+		a.Offer(Input{Kind: InSettings, Profile: profile}, actor.NoLimit)
+		return true
+	})
 }

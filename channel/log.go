@@ -68,6 +68,8 @@ type HostConfig struct {
 	// Settings gives a channel's settings. It is asked when the channel's actor is made and must not block.
 	Settings   func(app, name string) Settings
 	Partitions int
+	// Admission says whether channels may open; nil: all may.
+	Admission Admission
 	// RestartGraceUntil is until when clients may still come back after a stop of the whole cluster; zero or nil: no
 	// such time. Channels that nobody holds when a partition opens are not vacated before.
 	RestartGraceUntil func() time.Time

@@ -48,6 +48,7 @@ type tallies struct {
 type tally struct {
 	open   atomic.Int64
 	opened *atomic.Uint64 // of the host
+	now    *atomic.Int64  // of the host, over all its partitions
 }
 
 // of is an app's tally; partition.mu is held.
@@ -58,7 +59,8 @@ func (t *tallies) of(h *Host, app string) *tally {
 			t.byApp = map[string]*tally{}
 		}
 		n, _ := h.opened.LoadOrStore(app, new(atomic.Uint64))
-		one = &tally{opened: n.(*atomic.Uint64)}
+		now, _ := h.openNow.LoadOrStore(app, new(atomic.Int64))
+		one = &tally{opened: n.(*atomic.Uint64), now: now.(*atomic.Int64)}
 		t.byApp[app] = one
 	}
 	return one
@@ -95,6 +97,7 @@ func (a *activation) tallied(was, is bool) {
 		a.tally.opened.Add(1)
 	}
 	a.tally.open.Add(delta(was, is))
+	a.tally.now.Add(delta(was, is))
 }
 
 // settled notes that a channel has counted itself for the first time; a.mu is held.
@@ -103,4 +106,15 @@ func (a *activation) settled() {
 		a.settling = false
 		a.tenure.tallies.settling.Add(-1)
 	}
+}
+
+// OpenNow is how many channels this node has open now of the apps that has says yes to.
+func (h *Host) OpenNow(has func(app string) bool) (n int64) {
+	h.openNow.Range(func(app, now any) bool {
+		if has(app.(string)) {
+			n += now.(*atomic.Int64).Load()
+		}
+		return true
+	})
+	return n
 }

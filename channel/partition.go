@@ -235,7 +235,11 @@ func (p *partition) end() unserved {
 	p.bequeath()
 	p.fetch = nil
 	p.channels.all(func(a *activation) bool {
-		left.inputs = append(left.inputs, a.Drop()...)
+		dropped := a.Drop()
+		for i := range dropped {
+			a.spend(&dropped[i])
+		}
+		left.inputs = append(left.inputs, dropped...)
 		a.retire()
 		return true
 	})

@@ -14,8 +14,8 @@ func (s *State) register(now Moment, in Input) {
 	s.setCounts(now, v, r.Counts)
 	s.setConfirm(v, r.Confirm || v.confirm && !in.Fresh)
 	s.setWatch(v, r, in.Fresh)
-	if s.attached() {
-		s.open = true
+	if s.attached() && (in.Fresh || s.waiting || !now.Gated || s.profile.Meta) {
+		s.open = true // who was there before stays, whatever the limit
 	}
 	if v.holdsNothing() {
 		s.remove(v)

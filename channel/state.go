@@ -12,6 +12,7 @@ type Settings struct {
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
 	MembersMax            int           // of the presence set; 0 is no limit
+	MessageRate           int           // messages published per second; 0 is no limit
 }
 
 // Moment is what the shell knows when it steps a state.
@@ -21,6 +22,7 @@ type Moment struct {
 	Leased bool          // whether this node may act as an owner now
 	Stream uint64        // the copy that is being kept with a follower; 0: none
 	Waited bool          // publishes wait for that copy
+	Gated  bool          // the channel may not open without leave
 }
 
 // InputKind says what an Input is.
@@ -41,6 +43,8 @@ const (
 	InPresence                   // Presence of From
 	InMembers                    // Members of From
 	InCopied                     // the follower of Stream has what was published up to Copied; Stream 0: it is not waited for
+	InLeave                      // the leave to open that was asked for: Refusal says whether it is given
+	InSettings                   // Profile is that of the channel from now on
 )
 
 // Input is one thing that happened to a channel.
@@ -57,6 +61,8 @@ type Input struct {
 	Members  *PresenceQuery
 	Stream   uint64
 	Copied   Stamp
+	Refusal  Refusal
+	Profile  *Profile
 }
 
 // request is what a gateway asks and wants an answer to; nil for anything else.
@@ -80,6 +86,7 @@ func (in *Input) request() ToOwner {
 // the follower.
 type Effect struct {
 	Propose Kind // 0: send
+	Ask     bool // for leave to open
 	Copy    bool // Message is a Delivery for the follower
 	Old     bool // and was published before its copy began
 	To      Gateway
@@ -137,6 +144,8 @@ type State struct {
 	expired Stamp     // up to here publishes may be gone because of their age
 	past    *history  // nil when there is nothing to keep
 	present *presence // nil when there is nobody
+	asking  *asking   // nil unless it waits for leave to open
+	rate    *bucket   // nil unless publishes are limited
 	stream  uint64    // the copy that has all of past
 	owed    int32     // vectors with confirm
 	watched int32     // vectors with watch
@@ -187,7 +196,7 @@ func (s *State) Counts() Counts { return s.sum }
 
 // Done reports that nothing would be lost if the state were forgotten.
 func (s *State) Done() bool {
-	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil && s.present.idle()
+	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil && s.present.idle() && s.asking == nil
 }
 
 // Wake is when a tick is needed at the latest; 0 is never.
@@ -227,6 +236,12 @@ func (s *State) Wake() time.Duration {
 // gateways and must not be written to.
 func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 	switch in.Kind {
+	case InPublish, InPresence:
+		if s.mustAsk(now) {
+			return s.hold(now, in, effects)
+		}
+	}
+	switch in.Kind {
 	case InRegister:
 		s.register(now, in)
 		s.registerPresence(now, in)
@@ -253,6 +268,10 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		s.copied(in)
 	case InCommitted:
 		s.committed(in.Done)
+	case InLeave:
+		effects = s.answerLeave(now, in.Refusal, effects)
+	case InSettings:
+		s.profile = in.Profile
 	case InFailed:
 		return effects // another owner follows and finds the obligation, or its absence, in the log
 	case InOpened:
@@ -266,6 +285,16 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 func (s *State) settle(now Moment, effects []Effect) []Effect {
 	if s.waiting {
 		return effects
+	}
+	if !s.open && (s.asking != nil || s.attached()) {
+		if !now.Leased {
+			s.retryAt = now.Since + leaseRetry
+			return effects
+		}
+		s.retryAt = 0
+		if effects = s.ask(now, effects); s.asking != nil {
+			return effects
+		}
 	}
 	s.close(now)
 	s.expireHistory(now)
@@ -446,6 +475,9 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			}
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: e.d.Serial}})
 		}
+	}
+	if !s.mayPublish(now, len(p.Messages)) {
+		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: TooFast}})
 	}
 	s.open, s.usedAt = true, now.Since
 	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, from, p.Req, effects)

@@ -75,9 +75,14 @@ func brief(e Effect) string {
 	pair := func(c Counts) string { return fmt.Sprintf("%d/%d", c[Connections], c[Subscribers]) }
 	switch m := e.Message.(type) {
 	case nil:
+		if e.Ask {
+			return "ask"
+		}
 		return map[Kind]string{Occupy: "occupy", Vacate: "vacate", Open: "open", Close: "close"}[e.Propose]
 	case *Registered:
 		return fmt.Sprintf("confirm %s v%d %s", gw, m.Version, pair(m.Counts))
+	case *Refused:
+		return fmt.Sprintf("turned away %s v%d %d", gw, m.Version, m.Why)
 	case *Delivery:
 		return "deliver " + gw
 	case *Occupancy:

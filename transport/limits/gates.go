@@ -1,0 +1,267 @@
+package limits
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Gates are the limits of all apps as one node applies them. They are safe for concurrent use.
+type Gates struct {
+	start time.Time
+	byApp sync.Map // app → *Gate
+
+	mu     sync.Mutex
+	config Config
+	known  map[Scope]*scope
+}
+
+// Config is what limits there are.
+type Config struct {
+	Sets map[Scope]Set
+	// Account is whose an app is.
+	Account func(app string) string
+}
+
+// scope is one app's or account's limits and what is left of its rates.
+type scope struct {
+	id      Scope
+	limits  Set
+	buckets [NumNames]*meteredBucket // of those that are Rate and have a hard threshold
+
+	account func(app string) string
+}
+
+// has says whether an app is in the scope.
+func (s *scope) has(app string) bool {
+	if s.id.Kind() == "app" {
+		return s.id.ID() == app
+	}
+	return s.id.ID() == s.account(app)
+}
+
+// Gate is the limits of one app on one node.
+type Gate struct {
+	app     string
+	gates   *Gates
+	view    atomic.Pointer[view] // nil: nothing is limited
+	refused [NumNames]atomic.Uint64
+}
+
+type view struct {
+	scopes []*scope // with limits: the app's, the account's
+	atOnce [NumNames]bool
+	rates  [NumNames]bool
+	single [NumNames]int64 // the tighter hard threshold
+}
+
+// NewGates makes gates that let everything through.
+func NewGates() *Gates {
+	return &Gates{start: time.Now(), config: Config{Account: func(string) string { return "" }}, known: map[Scope]*scope{}}
+}
+
+// Of is an app's gate. It stays the same for ever.
+func (g *Gates) Of(app string) *Gate {
+	if one, ok := g.byApp.Load(app); ok {
+		return one.(*Gate)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if one, ok := g.byApp.Load(app); ok {
+		return one.(*Gate)
+	}
+	one := &Gate{app: app, gates: g}
+	g.look(one)
+	g.byApp.Store(app, one)
+	return one
+}
+
+// Set exchanges all limits. What is left of a rate stays.
+func (g *Gates) Set(c Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.config = c
+	before := g.known
+	g.known = map[Scope]*scope{}
+	for id, set := range c.Sets {
+		if set.Empty() {
+			continue
+		}
+		s := &scope{id: id, limits: set, account: c.Account}
+		old := before[id]
+		for n := range NumNames {
+			if !n.Rate() || set[n].Hard == 0 {
+				continue
+			}
+			if old != nil && old.buckets[n] != nil {
+				s.buckets[n] = old.buckets[n]
+			} else {
+				s.buckets[n] = &meteredBucket{}
+			}
+			s.buckets[n].limit(float64(set[n].Hard))
+		}
+		g.known[id] = s
+	}
+	g.byApp.Range(func(_, one any) bool {
+		g.look(one.(*Gate))
+		return true
+	})
+}
+
+// look brings a gate up to date; g.mu is held.
+func (g *Gates) look(one *Gate) {
+	var v view
+	for _, id := range []Scope{AppScope(one.app), AccountScope(g.config.Account(one.app))} {
+		s := g.known[id]
+		if s == nil {
+			continue
+		}
+		v.scopes = append(v.scopes, s)
+		for n := range NumNames {
+			hard := s.limits[n].Hard
+			switch {
+			case n.Single():
+				v.single[n] = Tighter(v.single[n], hard)
+			case n.AtOnce():
+				v.atOnce[n] = v.atOnce[n] || hard > 0
+			default:
+				v.rates[n] = v.rates[n] || hard > 0
+			}
+		}
+	}
+	if v.scopes == nil {
+		one.view.Store(nil)
+	} else {
+		one.view.Store(&v)
+	}
+}
+
+// scopes are all that have limits.
+func (g *Gates) scopes() []*scope {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	list := make([]*scope, 0, len(g.known))
+	for _, id := range sortedScopes(g.known) {
+		list = append(list, g.known[id])
+	}
+	return list
+}
+
+// Any says whether anything is limited at all.
+func (g *Gates) Any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.known) > 0
+}
+
+// Refusal is a limit that was met.
+type Refusal struct {
+	Name  Name
+	Scope Scope
+	Hard  int64
+	Wait  time.Duration // until it is worth trying again
+}
+
+// Spend takes n of a rate, in all scopes that limit it, or of none. nil: they are there. The refusal is counted.
+func (o *Gate) Spend(name Name, n int) *Refusal {
+	v := o.view.Load()
+	if v == nil || !v.rates[name] {
+		return nil
+	}
+	now := time.Since(o.gates.start)
+	for i, s := range v.scopes {
+		b := s.buckets[name]
+		if b == nil {
+			continue
+		}
+		if wait, ok := b.take(now, n); !ok {
+			for _, before := range v.scopes[:i] {
+				if b := before.buckets[name]; b != nil {
+					b.give(n)
+				}
+			}
+			o.refused[name].Add(1)
+			return &Refusal{name, s.id, s.limits[name].Hard, wait}
+		}
+	}
+	return nil
+}
+
+// Single is the hard threshold of what is of one channel, connection or publish; 0 is none.
+func (o *Gate) Single(name Name) int64 {
+	if v := o.view.Load(); v != nil {
+		return v.single[name]
+	}
+	return 0
+}
+
+// Refused counts a refusal that was made elsewhere.
+func (o *Gate) Refused(name Name) { o.refused[name].Add(1) }
+
+// Refusals is how often each limit was met, since the start.
+func (o *Gate) Refusals() (list [NumNames]uint64) {
+	for n := range list {
+		list[n] = o.refused[n].Load()
+	}
+	return list
+}
+
+// Refusals are those of all apps that have any.
+func (g *Gates) Refusals() map[string][NumNames]uint64 {
+	all := map[string][NumNames]uint64{}
+	g.byApp.Range(func(app, one any) bool {
+		if list := one.(*Gate).Refusals(); list != [NumNames]uint64{} {
+			all[app.(string)] = list
+		}
+		return true
+	})
+	return all
+}
+
+// Demand is how much a node was asked for of a rate.
+type Demand struct {
+	Key
+	Asked uint64 `json:"asked"`
+}
+
+// Demands are those since the last call.
+func (g *Gates) Demands() (list []Demand) {
+	for _, s := range g.scopes() {
+		for n, b := range s.buckets {
+			if b != nil {
+				list = append(list, Demand{Key{s.id, Name(n)}, b.demand()})
+			}
+		}
+	}
+	return list
+}
+
+// Share is what a node may let through of a rate, per second.
+type Share struct {
+	Key
+	Rate float64 `json:"rate"`
+}
+
+// Share sets this node's part of rates.
+func (g *Gates) Share(list []Share) {
+	for _, s := range list {
+		g.mu.Lock()
+		sc := g.known[s.Scope]
+		g.mu.Unlock()
+		if sc != nil && s.Name < NumNames && sc.buckets[s.Name] != nil {
+			sc.buckets[s.Name].share(s.Rate)
+		}
+	}
+}
+
+func sortedScopes(m map[Scope]*scope) []Scope {
+	text := map[string]bool{}
+	for id := range m {
+		text[string(id)] = true
+	}
+	list := make([]Scope, 0, len(m))
+	for _, id := range sortedKeys(text) {
+		list = append(list, Scope(id))
+	}
+	return list
+}
