@@ -84,6 +84,11 @@ func restBasics() []check {
 			e.is("Content-Type", r.header.Get("Content-Type"), mediaTypes[e.format])
 			e.ok("X-Ably-ServerId", r.header.Get("X-Ably-ServerId") != "")
 		}},
+		{section: "7.2", name: "errors for pages are JSON", run: func(e *env) {
+			r := e.rest(0, "GET", "/nothing", nil, "Origin: https://page.example")
+			e.refuses(r, 40400, 404)
+			e.is("Content-Type", r.header.Get("Content-Type"), mediaTypes["json"])
+		}},
 		{section: "7.3", name: "unknown routes and methods are 40400", run: func(e *env) {
 			for _, path := range []string{"/", "/nothing", "/keys/x.y/requestToken", "/channels/", "/push/deviceRegistrations", "/channels/x/objects"} {
 				e.refuses(e.rest(0, "GET", path, nil), 40400, 404)

@@ -2,19 +2,14 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { readFile, mkdtemp, rm } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { launchChromium } from './chromium.mjs';
 import { start, key } from './server.mjs';
 
-const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-
-let cluster, browser, profile, site, origin;
+let cluster, browser, site, origin;
 before(async () => {
-  assert.ok(executablePath, 'no Chromium: scripts/test installs it through apt, or set CHROMIUM');
   cluster = await start({ nodes: 2 });
   const sdk = await readFile(join(dirname(createRequire(import.meta.url).resolve('ably')), '..', 'build', 'ably.min.js'));
   site = createServer((req, res) => {
@@ -23,23 +18,17 @@ before(async () => {
   });
   await new Promise((r) => site.listen(0, '127.0.0.1', r));
   origin = `http://127.0.0.1:${site.address().port}`;
-  profile = await mkdtemp(join(tmpdir(), 'innkeeper-chromium-'));
-  browser = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launchChromium();
 });
 after(async () => {
   await browser?.close();
   site?.close();
-  if (profile) await rm(profile, { recursive: true, force: true });
   await cluster?.stop();
 });
 
 for (const useBinaryProtocol of [false, true]) {
   test(`a page attaches, hears messages and occupancy, and reads over REST (${useBinaryProtocol ? 'binary' : 'JSON'})`, async () => {
-    const page = await browser.newPage();
+    const page = await browser.context.newPage();
     await page.goto(origin);
     const seen = await page.evaluate(
       async ({ key, ports, useBinaryProtocol }) => {

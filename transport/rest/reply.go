@@ -103,9 +103,13 @@ func (c *call) reply(status int, body []byte) {
 	}
 }
 
-// fail answers with an error, in the headers as well as in the body.
+// fail answers with an error, in the headers as well as in the body. Pages always get it as JSON: the SDK that runs in
+// browsers reads no msgpack there, and would not know a token error from any other.
 func (c *call) fail(err *protocol.ErrorInfo) {
 	c.failed.Add(1)
+	if c.r.Header.Get("Origin") != "" {
+		c.format = protocol.JSON
+	}
 	head := c.w.Header()
 	head.Set("X-Ably-Errorcode", strconv.Itoa(err.Code))
 	head.Set("X-Ably-Errormessage", headerText(err.Message))
