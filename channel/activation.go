@@ -38,6 +38,8 @@ type activation struct {
 	tally    *tally // static
 	settling bool   // it was made before the tenure served, and has not counted itself yet
 
+	tap *tapped // nil when nobody wants to know; guarded by mu
+
 	sent int // CopyParts of what is old in the last batch; owned by Receive
 }
 
@@ -52,15 +54,24 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	scratch := host.scratch.Get().(*[]Effect)
 	now := host.moment()
 	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
-	effects, next, f := a.step(now, batch, woken, *scratch)
+	effects, next, f, news := a.step(now, batch, woken, *scratch)
 	for i := range batch {
 		a.spend(&batch[i])
 	}
 	if t := a.tenure; !t.over.Load() && a.perform(effects, f) {
 		for i := range batch {
 			if batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
+				if a.tap != nil {
+					a.mu.Lock()
+					told := a.tap.told
+					a.mu.Unlock()
+					t.partition.tellTold(f, a.state.app, a.state.name, told)
+				}
 				t.partition.fed(f, a.sent)
 			}
+		}
+		if news.What != 0 {
+			host.cfg.Tap.News(news)
 		}
 	} else {
 		t.partition.refuseAll(unserved{epoch: t.epoch, inputs: batch})
@@ -73,7 +84,7 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	return next
 }
 
-func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feed) {
+func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feed, News) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := a.tenure.feed.Load()
@@ -90,7 +101,7 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 		a.count(gauge{a.state.Open(), a.state.Occupied()})
 		a.settled()
 	}
-	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, f
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, f, a.news()
 }
 
 // count moves the host's gauges from what this channel added before to what it adds now.

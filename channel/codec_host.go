@@ -16,6 +16,8 @@ const (
 	frameCopyHave
 )
 
+const frameTapTold byte = 0xb8
+
 // AppendToHost appends the frame of m to dst.
 func AppendToHost(dst []byte, m ToHost) []byte {
 	w := writer(dst)
@@ -54,6 +56,11 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.bool(m.Complete)
 		w.uint(m.Sent)
 		w.uint(m.Parts)
+	case *TapTold:
+		w.byte(frameTapTold)
+		w.uint(m.Stream)
+		w.name(m.App, m.Name)
+		w.text(m.Serial)
 	case *Left:
 		w.byte(frameLeft)
 		w.uint(m.Stream)
@@ -90,6 +97,8 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 		m = &CopyFetch{Stream: r.uint(), Take: r.bool()}
 	case frameCopyHave:
 		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint()}
+	case frameTapTold:
+		m = &TapTold{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string()}
 	case frameLeft:
 		m = &Left{Stream: r.uint(), Channels: r.remains()}
 	default:

@@ -159,6 +159,7 @@ func (p *partition) feedOn(f *feed) {
 			c.add(e.d, true)
 		}
 		c.flush()
+		p.tellTold(f, it.key.app, it.key.name, it.past.told)
 		f.unconfirmed += c.parts
 		f.parts += c.parts
 		if c.failed {

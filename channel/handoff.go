@@ -55,6 +55,8 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
 		p.fetched(wanted{from, epoch, m.Stream, m.Take})
 	case *CopyHave:
 		p.heard(from, epoch, m)
+	case *TapTold:
+		p.takeTold(from, epoch, m)
 	case *Left:
 		p.takeRemains(epoch, m)
 	}
@@ -331,6 +333,9 @@ func (p *partition) inherit() {
 			a = p.activate(pos, func(s *State) { s.Restore(Moment{}, false, 0) })
 		}
 		a.state.adopt(c)
+		if a.tap != nil {
+			a.tap.told = c.told // nothing has run yet
+		}
 	}
 	t.heritage = nil
 }
@@ -362,6 +367,9 @@ func (p *partition) bequeath() {
 			return true
 		}
 		c := &copied{since: a.state.since, retention: a.state.profile.Retention, present: presence{members: present.all(), bytes: present.size()}}
+		if a.tap != nil {
+			c.told = a.tap.told
+		}
 		if h != nil {
 			h.shown, h.waits = len(h.entries), nil
 			c.history = *h

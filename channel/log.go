@@ -65,6 +65,8 @@ type HostConfig struct {
 	Hosts Hosts
 	Self  GatewayID
 	Lease Lease
+	// Tap is told of news on channels whose settings want it; nil: nobody is.
+	Tap Tap
 	// Settings gives a channel's settings. It is asked when the channel's actor is made and must not block.
 	Settings   func(app, name string) Settings
 	Partitions int

@@ -244,6 +244,9 @@ func (p *partition) end() unserved {
 		return true
 	})
 	p.channels = newRegistry(len(p.of.parts))
+	if p.host.cfg.Tap != nil {
+		p.host.cfg.Tap.Over(p.id, p.tenure.epoch)
+	}
 	p.tenure, p.at = nil, away
 	return left
 }
@@ -312,6 +315,9 @@ func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 	if p.at == rebuilding {
 		a.settling = true
 		p.tenure.tallies.settling.Add(1)
+	}
+	if a.state.profile.Taps != 0 && p.host.cfg.Tap != nil {
+		a.tap = &tapped{}
 	}
 	a.Init(p.host.sys, a)
 	if prepare != nil {

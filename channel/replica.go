@@ -23,6 +23,7 @@ type copied struct {
 	since     Stamp
 	retention time.Duration
 	present   presence // its members alone
+	told      Stamp    // what was told to a Tap
 }
 
 func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *replica {

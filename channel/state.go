@@ -8,6 +8,7 @@ type Settings struct {
 	IdleClose             time.Duration // unattached and unused for this long before the channel closes
 	OccupancyInterval     time.Duration // occupancy events that cross no zero wait at most this long
 	Meta                  bool          // a metachannel: nobody is told that it is open or occupied, and it is not counted
+	Taps                  Taps          // what a Tap is told of
 	Lifecycle             bool          // the log learns when the channel opens and closes
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none

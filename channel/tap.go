@@ -1,0 +1,120 @@
+package channel
+
+// Taps are what the settings of a channel want told to a Tap.
+type Taps uint8
+
+// The things a Tap is told of.
+const (
+	TapHistory   Taps = 1 << iota // what is published, presence included
+	TapOccupancy                  // counts
+)
+
+// Tap is told on the owner of a channel that there is news; it reads the news itself, as a History or a Query, and says
+// with Host.Told how far it has got. So nothing is queued here: what waits is the channel's history, which the follower has
+// as well, with the position that was told. Its methods never block and are called from many goroutines.
+type Tap interface {
+	// News says that a channel has publishes behind the serial told ("": nobody knows what was told), or other counts. It
+	// is said of every tapped channel with a past when a tenure begins.
+	News(n News)
+	// Over says that a tenure ended: its channels are another owner's business. The host's locks are held: it must not
+	// call back.
+	Over(part uint32, epoch uint64)
+}
+
+// News is what a Tap is told.
+type News struct {
+	Part      uint32
+	Epoch     uint64
+	App, Name string
+	Told      string // serial
+	What      Taps
+}
+
+// tapped is what an activation knows about the tap of its channel. Guarded by activation.mu.
+type tapped struct {
+	told  Stamp  // by this tenure or those before it; zero: nobody knows
+	shown Stamp  // news up to here were said
+	sum   Counts // likewise
+	begun bool
+}
+
+// news looks whether there are any since the last time.
+func (a *activation) news() (n News) {
+	t, s := a.tap, &a.state
+	if t == nil || s.waiting || a.retired {
+		return n
+	}
+	if s.profile.Taps&TapHistory != 0 && s.past != nil && s.past.shown > 0 && t.shown.less(s.shown) {
+		t.shown = s.shown
+		n.What |= TapHistory
+	}
+	if s.profile.Taps&TapOccupancy != 0 && (t.sum != s.sum || !t.begun && s.open) {
+		t.sum = s.sum
+		n.What |= TapOccupancy
+	}
+	t.begun = true
+	if n.What != 0 {
+		n.Part, n.Epoch, n.App, n.Name = a.tenure.partition.id, a.tenure.epoch, s.app, s.name
+		if t.told != (Stamp{}) {
+			n.Told = t.told.position()
+		}
+	}
+	return n
+}
+
+// Told says that everything of a channel up to a serial has been told, for whoever owns the channel next. It never blocks;
+// under another epoch it does nothing.
+func (h *Host) Told(part uint32, epoch uint64, app, name, serial string) {
+	p := h.layout.Load().part(part)
+	if p == nil {
+		return
+	}
+	pos, ok := p.place(app, name)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.owns(epoch) {
+		return
+	}
+	a := p.channels.find(pos)
+	if a == nil || a.tap == nil {
+		return
+	}
+	a.mu.Lock()
+	a.tap.told = maxStamp(a.tap.told, parseSerial(serial))
+	a.mu.Unlock()
+	if f := p.tenure.feed.Load(); f != nil {
+		p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: serial})
+	}
+}
+
+// TapTold is a position that was told of a channel, for the copy of a stream.
+type TapTold struct {
+	Stream    uint64
+	App, Name string
+	Serial    string
+}
+
+func (*TapTold) toHost() {}
+
+// takeTold keeps a position with the copy that it belongs to.
+func (p *partition) takeTold(from GatewayID, epoch uint64, m *TapTold) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.copyOf(from, epoch, m.Stream)
+	if r == nil {
+		return
+	}
+	if c := r.channels[replicaKey{m.App, m.Name}]; c != nil { // else there is nothing left that could be told again
+		c.told = maxStamp(c.told, parseSerial(m.Serial))
+	}
+}
+
+// tellTold sends what was told of a channel, behind its part of a copy.
+func (p *partition) tellTold(f *feed, app, name string, told Stamp) {
+	if told != (Stamp{}) {
+		p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: told.position()})
+	}
+}
