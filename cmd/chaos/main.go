@@ -3,6 +3,7 @@
 //
 //	chaos                    five scenarios: kill -9 of the node that holds the clients, in all roles, and of all nodes
 //	chaos isolation          a node that stands still or is cut off, in all roles: who acts when, to the millisecond
+//	chaos rolling            every node stopped and started again, one after the other, under clients that come back
 //	chaos campaign           a seeded schedule of faults under clients that come and go
 //	chaos -cleanup           remove what a campaign left that was itself killed with -9
 //
@@ -10,7 +11,7 @@
 // with "innk-", and they go when the campaign ends. It cuts, narrows and unplugs what lies between them; elsewhere it uses
 // 127.0.1.x and leaves the network alone. Both end every process they started, by its id, and no other.
 //
-// Read schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
+// Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
 // clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
 // cmd/checker.
 package main
@@ -33,7 +34,7 @@ import (
 func main() {
 	var (
 		bin      = flag.String("innkeeper", "bin/innkeeper", "the innkeeper binary")
-		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and at the end the shortest of the isolations and of the campaigns")
+		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and at the end the shortest of the isolations, rolling restarts and campaigns")
 		channels = flag.Int("channels", 0, "channels a side, overrides -quick")
 		only     = flag.String("only", "", "run only scenarios whose name contains this")
 		keep     = flag.Bool("keep", false, "keep the directory with configurations and logs")
@@ -53,8 +54,11 @@ func main() {
 	if flag.Arg(0) == "isolation" {
 		os.Exit(isolationMain(*bin, flag.Args()[1:]))
 	}
+	if flag.Arg(0) == "rolling" {
+		os.Exit(rollingMain(*bin, flag.Args()[1:]))
+	}
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there are \"campaign\" and \"isolation\"\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there are \"campaign\", \"isolation\" and \"rolling\"\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	n := 2000
@@ -89,6 +93,8 @@ func main() {
 		stop()
 		fmt.Println("a leader that stands still, and one that is cut off:")
 		code := isolationMain(*bin, []string{"-quick"})
+		fmt.Println("a rolling restart:")
+		code = max(code, rollingMain(*bin, smallest))
 		fmt.Println("a short campaign:")
 		os.Exit(max(code, campaignMain(*bin, shortest)))
 	}
