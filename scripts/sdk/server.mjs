@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import Ably from 'ably';
 
-const binary = process.env.INNKEEPER ?? join(import.meta.dirname, '..', '..', 'bin', 'innkeeper');
+export const binary = process.env.INNKEEPER ?? join(import.meta.dirname, '..', '..', 'bin', 'innkeeper');
 
 export const key = 'demo.root:secret';
 
