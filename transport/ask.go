@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"math"
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
@@ -20,7 +21,7 @@ func (g *Gateway) Publish(ctx context.Context, app, name string, p channel.Publi
 		p.ID = base64.RawURLEncoding.EncodeToString(b[:])
 	}
 	p.Req = g.requestID.Add(1)
-	m, err := g.ask(ctx, g.partition(app, name), p.Req, &p)
+	m, err := g.ask(ctx, ring.Hash(app, name), p.Req, &p)
 	if err != nil {
 		return "", err
 	}
@@ -32,7 +33,7 @@ func (g *Gateway) Publish(ctx context.Context, app, name string, p channel.Publi
 // Query asks the owner for a channel's state.
 func (g *Gateway) Query(ctx context.Context, app, name string) (channel.QueryResult, error) {
 	q := &channel.Query{App: app, Name: name, Req: g.requestID.Add(1)}
-	m, err := g.ask(ctx, g.partition(app, name), q.Req, q)
+	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, q)
 	if err != nil {
 		return channel.QueryResult{}, err
 	}
@@ -42,7 +43,7 @@ func (g *Gateway) Query(ctx context.Context, app, name string) (channel.QueryRes
 // History asks the owner for publishes that a channel keeps. The gateway sets q's App, Name and Req.
 func (g *Gateway) History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error) {
 	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
-	m, err := g.ask(ctx, g.partition(app, name), q.Req, &q)
+	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, &q)
 	if err != nil {
 		return channel.HistoryResult{}, err
 	}
@@ -52,7 +53,7 @@ func (g *Gateway) History(ctx context.Context, app, name string, q channel.Histo
 // Presence asks the owner for members of a channel. The gateway sets q's App, Name and Req.
 func (g *Gateway) Presence(ctx context.Context, app, name string, q channel.PresenceQuery) (channel.PresencePage, error) {
 	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
-	m, err := g.ask(ctx, g.partition(app, name), q.Req, &q)
+	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, &q)
 	if err != nil {
 		return channel.PresencePage{}, err
 	}
@@ -64,76 +65,95 @@ const listAhead = 16
 
 // List returns up to limit open channels of an app ("" for all apps) behind a position, in the order of enumeration. next
 // is where to go on, nil when there is nothing more. Every partition in the range has to answer: a list is refused rather
-// than partial.
+// than partial. It goes by places on the ring, so it does not mind when the ring is cut anew meanwhile.
 func (g *Gateway) List(ctx context.Context, app string, after channel.Position, prefix string, limit int) (items []channel.Listed, next *channel.Position, err error) {
 	if limit < 1 {
 		return nil, nil, nil
 	}
-	part := ring.Partition(after.Hash, g.cfg.Partitions)
+	want := channel.List{App: app, After: after, Prefix: prefix}
 	// Channels may all sit in the first partition or be spread thinly: look further ahead the longer nothing fills up.
-	for ahead := 1; int(part) < g.cfg.Partitions; ahead = min(2*ahead, listAhead) {
-		ahead = min(ahead, g.cfg.Partitions-int(part))
-		want := channel.List{App: app, After: after, Prefix: prefix, Limit: limit - len(items)}
-		results, err := g.listParts(ctx, part, ahead, want)
+	for ahead := 1; ; ahead = min(2*ahead, listAhead) {
+		want.Limit = limit - len(items)
+		answers, err := g.listFrom(ctx, ahead, want)
 		if err != nil {
 			return nil, nil, err
 		}
-		for i, r := range results {
+		for _, a := range answers {
+			if a.from != want.After.Hash {
+				break // the ring was cut anew: what this answer is about begins elsewhere than the last one ended
+			}
 			room := limit - len(items)
-			cut := len(r.Channels) > room
-			items = append(items, r.Channels[:min(len(r.Channels), room)]...)
-			last := int(part)+i+1 == g.cfg.Partitions
-			if len(items) == limit && (cut || r.More || !last) {
+			cut := len(a.Channels) > room
+			items = append(items, a.Channels[:min(len(a.Channels), room)]...)
+			end := a.last == math.MaxUint64
+			switch {
+			case len(items) == limit && (cut || a.More || !end):
 				return items, position(items[len(items)-1]), nil
+			case a.More:
+				want.After = *position(items[len(items)-1])
+			case end:
+				return items, nil, nil
+			default:
+				want.After = channel.Position{Hash: a.last + 1}
 			}
 		}
-		part += uint32(ahead)
 	}
-	return items, nil, nil
 }
 
 func position(l channel.Listed) *channel.Position {
 	return &channel.Position{Hash: ring.Hash(l.App, l.Name), App: l.App, Name: l.Name}
 }
 
-// listParts asks n partitions from the given one on and returns their answers in order.
-func (g *Gateway) listParts(ctx context.Context, part uint32, n int, want channel.List) ([]*channel.ListResult, error) {
-	waits := make([]<-chan reply, n)
-	for i := range waits {
+// listing is what the owner of a partition answered: about the places on the ring from one to another, both included.
+type listing struct {
+	*channel.ListResult
+	from, last uint64
+}
+
+// listFrom asks the partition in which a position lies, and up to n-1 that follow it, and returns their answers in order.
+func (g *Gateway) listFrom(ctx context.Context, n int, want channel.List) ([]listing, error) {
+	partitions := int(g.partitions.Load())
+	var waits []<-chan reply
+	var answers []listing
+	for part := ring.Partition(want.After.Hash, partitions); len(waits) < n && int(part) < partitions; part++ {
 		q := want
+		if len(waits) > 0 {
+			q.After = channel.Position{Hash: ring.First(part, partitions)}
+		}
 		q.Req = g.requestID.Add(1)
-		waits[i] = g.send(part+uint32(i), q.Req, &q)
+		waits = append(waits, g.send(q.After.Hash, q.Req, &q))
+		answers = append(answers, listing{from: q.After.Hash})
 	}
-	results := make([]*channel.ListResult, n)
 	for i, wait := range waits {
-		m, err := await(ctx, wait)
+		r, err := await(ctx, wait)
 		if err != nil {
 			return nil, err
 		}
-		results[i] = m.(*channel.ListResult)
+		answers[i].ListResult, answers[i].last = r.message.(*channel.ListResult), r.last
 	}
-	return results, nil
+	return answers, nil
 }
 
-// ask sends a request and waits for its answer.
-func (g *Gateway) ask(ctx context.Context, part uint32, id uint64, m channel.ToOwner) (channel.ToGateway, error) {
-	return await(ctx, g.send(part, id, m))
+// ask sends a request to the owner of a place on the ring and waits for its answer.
+func (g *Gateway) ask(ctx context.Context, hash, id uint64, m channel.ToOwner) (channel.ToGateway, error) {
+	r, err := await(ctx, g.send(hash, id, m))
+	return r.message, err
 }
 
-func (g *Gateway) send(part uint32, id uint64, m channel.ToOwner) <-chan reply {
+func (g *Gateway) send(hash, id uint64, m channel.ToOwner) <-chan reply {
 	wait := make(chan reply, 1) // room for the answer, should nobody wait for it any more
-	r := &request{part: part, id: id, message: m, reply: wait}
-	if !g.shardOf(part).in.push(command{kind: doRequest, part: part, what: r}) {
+	r := &request{hash: hash, id: id, message: m, reply: wait}
+	if !g.shardOf(hash).in.push(command{kind: doRequest, what: r}) {
 		wait <- reply{err: errClosed}
 	}
 	return wait
 }
 
-func await(ctx context.Context, wait <-chan reply) (channel.ToGateway, error) {
+func await(ctx context.Context, wait <-chan reply) (reply, error) {
 	select {
 	case r := <-wait:
-		return r.message, r.err
+		return r, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return reply{}, ctx.Err()
 	}
 }

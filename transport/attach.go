@@ -24,14 +24,14 @@ func (c *conn) attach(pm *protocol.ProtocolMessage) {
 	if err != nil {
 		// The client takes the channel as failed, so what it held there before must not go on counting.
 		if a := c.forget(pm.Channel); a != nil {
-			c.g.shardOf(a.part).in.push(command{kind: doGone, part: a.part, what: []*attachment{a}})
+			c.g.shardOf(a.hash).in.push(command{kind: doGone, what: []*attachment{a}})
 		}
 		c.reply(func(dst []byte) []byte { return protocol.AppendChannelError(dst, c.format, pm.Channel, err) })
 		return
 	}
 	a := order.a
 	a.asked = order.granted
-	c.g.shardOf(a.part).in.push(command{kind: doAttach, part: a.part, what: order})
+	c.g.shardOf(a.hash).in.push(command{kind: doAttach, what: order})
 }
 
 func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protocol.ErrorInfo) {
@@ -80,7 +80,7 @@ func (c *conn) newAttachment(written string, name protocol.Name) *attachment {
 	if key.name == written {
 		written = key.name
 	}
-	a := &attachment{conn: c, key: key, name: written, part: c.g.partition(key.app, key.name)}
+	a := &attachment{conn: c, key: key, name: written, hash: ring.Hash(key.app, key.name)}
 	c.attachments = append(c.attachments, a)
 	c.opened.Store(int32(len(c.attachments)))
 	return a
@@ -140,7 +140,7 @@ func recognised(params map[string]string, o *attachOrder) map[string]string {
 // detach serves a DETACH. One that finds nothing is answered like any other.
 func (c *conn) detach(pm *protocol.ProtocolMessage) {
 	if a := c.forget(pm.Channel); a != nil {
-		c.g.shardOf(a.part).in.push(command{kind: doDetach, part: a.part, what: a})
+		c.g.shardOf(a.hash).in.push(command{kind: doDetach, what: a})
 		return
 	}
 	c.reply(func(dst []byte) []byte { return protocol.AppendDetached(dst, c.format, pm.Channel, nil) })
@@ -170,22 +170,14 @@ func (c *conn) leaveChannels() {
 	}
 	gone := make([][]*attachment, len(c.g.shards))
 	for _, a := range c.attachments {
-		i := c.g.shardIndex(a.part)
+		i := c.g.shardIndex(a.hash)
 		gone[i] = append(gone[i], a)
 	}
 	c.attachments = nil
 	c.opened.Store(0)
 	for i, list := range gone {
 		if len(list) > 0 {
-			c.g.shards[i].in.push(command{kind: doGone, part: list[0].part, what: list})
+			c.g.shards[i].in.push(command{kind: doGone, what: list})
 		}
 	}
 }
-
-// partition is where a channel belongs.
-func (g *Gateway) partition(app, name string) uint32 {
-	return ring.Partition(ring.Hash(app, name), g.cfg.Partitions)
-}
-
-func (g *Gateway) shardIndex(part uint32) int { return int(part) % len(g.shards) }
-func (g *Gateway) shardOf(part uint32) *shard { return g.shards[g.shardIndex(part)] }

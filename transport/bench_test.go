@@ -53,7 +53,7 @@ func attached(b testing.TB, br *bufio.Reader) {
 func settleShard(s *shard) {
 	for range 2 { // the first may be answered within the batch, the second comes after its flush
 		done := make(chan struct{})
-		s.in.force(command{kind: doInspect, part: uint32(s.index), what: func(*shard) { close(done) }})
+		s.in.force(command{kind: doInspect, what: func(*shard) { close(done) }})
 		<-done
 	}
 }
@@ -99,13 +99,13 @@ func BenchmarkFanout(b *testing.B) {
 			for j := range list {
 				list[j] = command{kind: doFromOwner, part: part, epoch: 1, node: "n1", what: delivery(i*batch + j)}
 			}
-			in := w.g.shardOf(part).in
+			in := w.g.shardOfPart(part).in
 			in.mu.Lock()
 			for _, c := range list {
 				in.put(c)
 			}
 			in.mu.Unlock()
-			settleShard(w.g.shardOf(part))
+			settleShard(w.g.shardOfPart(part))
 		}
 	}
 	var fds []int

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/protocol"
 )
 
@@ -73,7 +74,7 @@ func (s *shard) askMissed(ch *localChannel) {
 // recall asks for the past of a channel. then runs on this shard; it gets nil when there is no answer.
 func (s *shard) recall(ch *localChannel, q channel.History, then func(*channel.HistoryResult)) {
 	q.App, q.Name, q.Req = ch.key.app, ch.key.name, s.g.requestID.Add(1)
-	s.request(ch.part, &request{part: ch.part.id, id: q.Req, message: &q, then: then})
+	s.request(ch.part, &request{hash: ring.Hash(ch.key.app, ch.key.name), id: q.Req, message: &q, then: then})
 }
 
 // recallOnce does the same, and once for all who ask for what is behind the same serial meanwhile: when a node is gone its

@@ -20,13 +20,13 @@ import (
 type GatewayConfig struct {
 	Owners     Owners
 	Auth       *auth.Keys
-	Partitions int          // 1 or more; the same on all nodes
+	Partitions int          // 1 or more; until Layout says otherwise
 	NodeID     string       // told to clients as serverId
 	Boot       string       // this start of the node: makes ids of occupancy events unique
 	Peers      Peers        // the other nodes, to find connections that come back; nil: there are none
 	Logger     *slog.Logger // nil discards
 
-	Shards           int           // of the hub; the number of CPUs, 8 at most
+	Shards           int           // of the hub, at most; the number of CPUs, 8 at most
 	OutboxBytes      int           // that may wait for one connection; 1 MiB
 	MaxMessageSize   int           // bytes of one publish; 65536
 	MaxFrameSize     int           // bytes of one frame from a client; 524288
@@ -67,7 +67,7 @@ func (c *GatewayConfig) setDefaults() {
 		}
 	}
 	def(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
-	c.Shards = min(c.Shards, c.Partitions)
+	c.Shards = shardCount(c.Shards, c.Partitions)
 	def(&c.OutboxBytes, 1<<20)
 	def(&c.MaxMessageSize, 65536)
 	def(&c.MaxFrameSize, 524288)
@@ -99,13 +99,14 @@ type Gateway struct {
 	swept     chan struct{} // closed by the sweeper at its end
 	lapsed    chan struct{} // closed by lapses at its end
 
-	version   atomic.Uint64 // of the last Register
-	requestID atomic.Uint64
-	events    atomic.Uint64 // occupancy events made
-	fenced    atomic.Bool
-	draining  atomic.Bool
-	count     counters
-	tallies   tallies
+	partitions atomic.Int64  // that the ring is cut into
+	version    atomic.Uint64 // of the last Register
+	requestID  atomic.Uint64
+	events     atomic.Uint64 // occupancy events made
+	fenced     atomic.Bool
+	draining   atomic.Bool
+	count      counters
+	tallies    tallies
 
 	mu      sync.Mutex // guards closed and the growing of conns and helpers
 	closed  bool
@@ -136,6 +137,7 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 		lapsed:  make(chan struct{}),
 		lapses:  lapses{keys: cfg.Auth, wake: make(chan struct{}, 1)},
 	}
+	g.partitions.Store(int64(cfg.Partitions))
 	for i := range g.shards {
 		g.shards[i] = newShard(g, i)
 	}
@@ -158,12 +160,16 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 // Routed says where a partition's owner is, and that a new session with it begins: everything is registered again.
 // Routed, Unrouted and Fence are called in order by one goroutine and never block.
 func (g *Gateway) Routed(part uint32, r Route) {
-	g.shardOf(part).in.force(command{kind: doRouted, part: part, what: r})
+	if s := g.shardOfPart(part); s != nil {
+		s.in.force(command{kind: doRouted, part: part, what: r})
+	}
 }
 
 // Unrouted says that a partition's owner is unknown or cannot be reached.
 func (g *Gateway) Unrouted(part uint32) {
-	g.shardOf(part).in.force(command{kind: doUnrouted, part: part})
+	if s := g.shardOfPart(part); s != nil {
+		s.in.force(command{kind: doUnrouted, part: part})
+	}
 }
 
 // Fence says whether the node may serve clients. When it may not, all of them are sent elsewhere, and so is everybody
@@ -190,7 +196,8 @@ func (g *Gateway) dismissAll(why ending, err *protocol.ErrorInfo) {
 // FromOwner takes what the owner of a partition says. It never blocks; frames of one node come in order. m must not be
 // changed any more. False means that it could not be kept: the caller has to begin a new session.
 func (g *Gateway) FromOwner(node string, part uint32, epoch uint64, m channel.ToGateway) bool {
-	if g.shardOf(part).in.offer(command{kind: doFromOwner, part: part, epoch: epoch, node: node, what: m}) {
+	s := g.shardOfPart(part)
+	if s == nil || s.in.offer(command{kind: doFromOwner, part: part, epoch: epoch, node: node, what: m}) {
 		return true
 	}
 	g.count.queueFull.Add(1)

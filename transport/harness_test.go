@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/protocol"
 )
@@ -278,14 +279,19 @@ func newWorld(t testing.TB, tcp bool, tune func(*GatewayConfig)) *world {
 	return w
 }
 
+// partition is where a channel belongs.
+func (g *Gateway) partition(app, name string) uint32 {
+	return ring.Partition(ring.Hash(app, name), int(g.partitions.Load()))
+}
+
 func (w *world) route(r Route) {
-	for p := range uint32(w.g.cfg.Partitions) {
+	for p := range uint32(w.g.partitions.Load()) {
 		w.g.Routed(p, r)
 	}
 }
 
 func (w *world) unroute() {
-	for p := range uint32(w.g.cfg.Partitions) {
+	for p := range uint32(w.g.partitions.Load()) {
 		w.g.Unrouted(p)
 	}
 }

@@ -29,7 +29,7 @@ type shard struct {
 	done  chan struct{} // closed by the goroutine at its end
 
 	// Owned by the goroutine.
-	parts    []*partition // by partition / number of shards; nil until used
+	parts    []*partition // this shard's share of the ring, in order; nil until used
 	requests map[uint64]*request
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
 	slow     []*roll      // SYNCs of connections that have much to read already
@@ -53,7 +53,7 @@ type shard struct {
 }
 
 func newShard(g *Gateway, index int) *shard {
-	n := (g.cfg.Partitions + len(g.shards) - 1) / len(g.shards)
+	n := g.cfg.Partitions / len(g.shards)
 	return &shard{
 		g:        g,
 		index:    index,
@@ -63,15 +63,6 @@ func newShard(g *Gateway, index int) *shard {
 		requests: make(map[uint64]*request),
 		timer:    time.NewTimer(time.Hour),
 	}
-}
-
-// part is a partition of this shard.
-func (s *shard) part(id uint32) *partition {
-	i := int(id) / len(s.g.shards)
-	if s.parts[i] == nil {
-		s.parts[i] = &partition{id: id, channels: make(map[channelKey]*localChannel)}
-	}
-	return s.parts[i]
 }
 
 // run processes commands until the queue is closed and empty.
@@ -111,10 +102,10 @@ func (s *shard) process(batch []command) {
 }
 
 func (s *shard) handle(c *command) {
-	p := s.part(c.part)
 	switch c.kind {
 	case doAttach:
-		s.attach(p, c.what.(*attachOrder))
+		o := c.what.(*attachOrder)
+		s.attach(s.at(o.a.hash), o)
 	case doDetach:
 		s.detach(c.what.(*attachment))
 	case doGone:
@@ -122,15 +113,23 @@ func (s *shard) handle(c *command) {
 			s.leave(a, !a.conn.stays())
 		}
 	case doRequest:
-		s.request(p, c.what.(*request))
+		r := c.what.(*request)
+		s.request(s.at(r.hash), r)
 	case doFromOwner:
-		s.fromOwner(p, c)
+		s.fromOwner(c)
 	case doRouted:
-		s.routed(p, c.what.(Route))
+		if p := s.part(c.part); p != nil {
+			s.routed(p, c.what.(Route))
+		}
 	case doUnrouted:
-		s.unrouted(p)
+		if p := s.part(c.part); p != nil {
+			s.unrouted(p)
+		}
+	case doLayout:
+		s.relayout(c.what.(int))
 	case doPresence:
-		s.changePresence(p, c.what.(*presenceOrder))
+		o := c.what.(*presenceOrder)
+		s.changePresence(s.at(o.r.hash), o)
 	case doSync:
 		if a := c.what.(*attachment); a.ch != nil {
 			s.syncAll(a)
@@ -141,8 +140,9 @@ func (s *shard) handle(c *command) {
 }
 
 // fromOwner takes what an owner said, unless it is not the partition's owner any more.
-func (s *shard) fromOwner(p *partition, c *command) {
-	if !p.routed || p.route.Epoch != c.epoch || p.route.Node != c.node {
+func (s *shard) fromOwner(c *command) {
+	p := s.part(c.part)
+	if p == nil || !p.routed || p.route.Epoch != c.epoch || p.route.Node != c.node {
 		s.dropped.Add(1)
 		return
 	}

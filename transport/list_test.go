@@ -23,6 +23,8 @@ type library struct {
 	channels   []channel.Listed // in order of enumeration
 	silent     map[uint32]bool
 	asked      int
+	cuts       map[uint64]int // partitions by epoch, where they are others than partitions
+	before     func() bool    // an answer; false: there is none
 }
 
 func (l *library) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
@@ -31,10 +33,17 @@ func (l *library) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
 		return true
 	}
 	l.asked++
+	if l.before != nil && !l.before() {
+		return true
+	}
+	partitions := l.partitions
+	if n, ok := l.cuts[r.Epoch]; ok {
+		partitions = n
+	}
 	res := &channel.ListResult{Req: q.Req}
 	for _, c := range l.channels {
 		h := ring.Hash(c.App, c.Name)
-		if ring.Partition(h, l.partitions) != part || (q.App != "" && c.App != q.App) || !strings.HasPrefix(c.Name, q.Prefix) ||
+		if ring.Partition(h, partitions) != part || (q.App != "" && c.App != q.App) || !strings.HasPrefix(c.Name, q.Prefix) ||
 			compare(channel.Position{Hash: h, App: c.App, Name: c.Name}, q.After) <= 0 {
 			continue
 		}

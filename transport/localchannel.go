@@ -48,7 +48,7 @@ type attachment struct {
 	conn *conn
 	key  channelKey
 	name string // as the client wrote it
-	part uint32
+	hash uint64 // the channel's place on the ring
 
 	// Owned by the connection's read loop.
 	asked protocol.Flags // modes granted at the last ATTACH

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/protocol"
 )
 
@@ -53,7 +54,7 @@ func (g *Gateway) PublishMeta(ctx context.Context, app, meta, event, id string, 
 		App: app, Name: metaPrefix + meta, Req: g.requestID.Add(1), ID: id,
 		Messages: []channel.Message{{Name: event, Encoding: "json", Kind: channel.StringData, Data: text}},
 	}
-	_, err = g.ask(ctx, g.partition(app, p.Name), p.Req, p)
+	_, err = g.ask(ctx, ring.Hash(app, p.Name), p.Req, p)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/protocol"
 )
 
@@ -85,7 +86,8 @@ func (s *shard) unrouted(p *partition) {
 
 // request is a Publish, Query, List or History on its way to an owner and back.
 type request struct {
-	part     uint32
+	hash     uint64 // place on the ring: whose partition's owner is asked
+	of       *partition
 	id       uint64
 	message  channel.ToOwner
 	deadline time.Time
@@ -106,6 +108,14 @@ type request struct {
 type reply struct {
 	message channel.ToGateway
 	err     error
+	last    uint64 // highest hash of the partition that was asked
+}
+
+func (s *shard) lastOf(r *request) uint64 {
+	if r.of == nil {
+		return 0 // nobody was asked
+	}
+	return ring.Last(r.of.id, s.partitions())
 }
 
 // request takes in what is asked of an owner.
@@ -118,13 +128,7 @@ func (s *shard) request(p *partition, r *request) {
 	r.deadline = now.Add(s.g.cfg.RequestTimeout)
 	s.requests[r.id] = r
 	s.pending.Store(int64(len(s.requests)))
-	r.prev = p.tail
-	if p.tail != nil {
-		p.tail.next = r
-	} else {
-		p.head = r
-	}
-	p.tail = r
+	p.put(r)
 	switch {
 	case !p.up():
 	case p.probing:
@@ -152,7 +156,7 @@ func (s *shard) pump(p *partition, now time.Time) {
 // answered takes an owner's answer. An owner that is not ready is asked again a little later.
 func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m channel.ToGateway) {
 	r := s.requests[id]
-	if r == nil || r.part != p.id {
+	if r == nil || r.of != p {
 		return
 	}
 	now := time.Now()
@@ -217,7 +221,7 @@ func (s *shard) complete(r *request, m channel.ToGateway, err error) {
 		s.presenceAnswered(r, err)
 	}
 	if r.conn == nil {
-		r.reply <- reply{m, err}
+		r.reply <- reply{message: m, err: err, last: s.lastOf(r)}
 		return
 	}
 	var serials protocol.Ack

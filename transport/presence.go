@@ -51,10 +51,10 @@ func (c *conn) presence(pm *protocol.ProtocolMessage) {
 		size += len(change.Members[i].Data)
 	}
 	r := &request{
-		part: a.part, id: c.g.requestID.Add(1), message: change, conn: c, position: c.acks.add(pm.MsgSerial, size),
+		hash: a.hash, id: c.g.requestID.Add(1), message: change, conn: c, position: c.acks.add(pm.MsgSerial, size),
 	}
 	change.Req = r.id
-	c.g.shardOf(a.part).in.push(command{kind: doPresence, part: a.part, what: &presenceOrder{a, r}})
+	c.g.shardOf(a.hash).in.push(command{kind: doPresence, what: &presenceOrder{a, r}})
 }
 
 func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channel.PresenceChange, *protocol.ErrorInfo) {
@@ -201,9 +201,8 @@ func (s *shard) letGo(ch *localChannel, a *attachment, over bool) {
 	}
 	remain := time.Duration(h.remainMs) * time.Millisecond
 	h.conn, h.changed, h.until = nil, true, time.Now().Add(remain)
-	part := ch.part.id
 	h.lapse = time.AfterFunc(remain, func() {
-		s.in.force(command{kind: doInspect, part: part, what: func(s *shard) { s.lapse(h) }})
+		s.in.force(command{kind: doInspect, what: func(s *shard) { s.lapse(h) }})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/protocol"
 )
@@ -22,7 +23,7 @@ func (c *conn) publish(pm *protocol.ProtocolMessage) {
 	c.g.count.messagesIn.Add(uint64(len(p.Messages)))
 	c.g.tallies.of(c.identity.App).realtime.add(p.Messages, 1)
 	r := &request{
-		part:     c.g.partition(p.App, p.Name),
+		hash:     ring.Hash(p.App, p.Name),
 		id:       c.g.requestID.Add(1),
 		message:  p,
 		conn:     c,
@@ -30,7 +31,7 @@ func (c *conn) publish(pm *protocol.ProtocolMessage) {
 		messages: len(p.Messages),
 	}
 	p.Req = r.id
-	c.g.shardOf(r.part).in.push(command{kind: doRequest, part: r.part, what: r})
+	c.g.shardOf(r.hash).in.push(command{kind: doRequest, what: r})
 }
 
 func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo) {

@@ -34,6 +34,7 @@ const (
 	doFromOwner                    // what: channel.ToGateway, with node and epoch
 	doRouted                       // what: Route
 	doUnrouted
+	doLayout   // what: int, the number of partitions
 	doInspect  // what: func(*shard)
 	doPresence // what: *presenceOrder
 	doSync     // what: *attachment

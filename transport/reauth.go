@@ -74,13 +74,13 @@ func (c *conn) recheckAttachments() {
 		switch {
 		case granted == 0:
 			c.forget(a.name)
-			c.g.shardOf(a.part).in.push(command{kind: doGone, part: a.part, what: []*attachment{a}})
+			c.g.shardOf(a.hash).in.push(command{kind: doGone, what: []*attachment{a}})
 			denied := protocol.Errorf(protocol.CodeNoCapability, "the new token allows none of the channel's modes on %q", name.Resource())
 			c.reply(func(dst []byte) []byte { return protocol.AppendChannelError(dst, c.format, a.name, denied) })
 		case granted != a.asked, !ops.Has(auth.ChannelMetadata):
 			a.asked = granted
 			watches := ops.Has(auth.ChannelMetadata)
-			c.g.shardOf(a.part).in.push(command{kind: doInspect, part: a.part, what: func(s *shard) { s.narrow(a, granted, watches) }})
+			c.g.shardOf(a.hash).in.push(command{kind: doInspect, what: func(s *shard) { s.narrow(a, granted, watches) }})
 		}
 	}
 }
@@ -99,5 +99,5 @@ func (s *shard) narrow(a *attachment, granted protocol.Flags, watches bool) {
 	if _, told := o.params["modes"]; told {
 		o.params["modes"] = protocol.ModeNames(granted)
 	}
-	s.attach(s.part(a.part), o)
+	s.attach(s.at(a.hash), o)
 }

@@ -128,34 +128,31 @@ type PartitionInfo struct {
 
 // PartitionInfo describes all partitions. It asks the shards and so takes as long as their current batch.
 func (g *Gateway) PartitionInfo() []PartitionInfo {
-	list := make([]PartitionInfo, g.cfg.Partitions)
-	for i := range list {
-		list[i].Partition = uint32(i)
-	}
-	answers := make(chan struct{}, len(g.shards))
+	answers := make(chan []PartitionInfo, len(g.shards))
 	asked := 0
 	for _, s := range g.shards {
-		describe := func(s *shard) {
-			s.describe(list)
-			answers <- struct{}{}
-		}
-		if s.in.force(command{kind: doInspect, part: uint32(s.index), what: describe}) {
+		describe := func(s *shard) { answers <- s.describe() }
+		if s.in.force(command{kind: doInspect, what: describe}) {
 			asked++
 		}
 	}
+	var list []PartitionInfo
 	for range asked {
-		<-answers
+		list = append(list, <-answers...)
 	}
+	slices.SortFunc(list, func(a, b PartitionInfo) int { return cmp.Compare(a.Partition, b.Partition) })
 	return list
 }
 
-// describe fills in this shard's partitions; no other shard touches those entries.
-func (s *shard) describe(list []PartitionInfo) {
-	for _, p := range s.parts {
+// describe lists this shard's partitions.
+func (s *shard) describe() []PartitionInfo {
+	list := make([]PartitionInfo, len(s.parts))
+	for i, p := range s.parts {
+		info := &list[i]
+		info.Partition = uint32(s.index*len(s.parts) + i)
 		if p == nil {
 			continue
 		}
-		info := &list[p.id]
 		if p.up() {
 			info.Owner, info.Epoch, info.Session = p.route.Node, p.route.Epoch, p.route.Session
 		}
@@ -168,4 +165,5 @@ func (s *shard) describe(list []PartitionInfo) {
 			info.Requests++
 		}
 	}
+	return list
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"innkeeper/channel"
+	"innkeeper/cluster/ring"
 	"innkeeper/transport/protocol"
 )
 
@@ -48,7 +49,7 @@ func (s *shard) askPage(r *roll) {
 		App: r.ch.key.app, Name: r.ch.key.name, Req: s.g.requestID.Add(1), Limit: syncMembers,
 		AfterConn: r.after.ConnID, After: r.after.ClientID,
 	}
-	s.request(r.ch.part, &request{part: r.ch.part.id, id: q.Req, message: q, page: func(m *channel.PresencePage) { s.rolled(r, m) }})
+	s.request(r.ch.part, &request{hash: ring.Hash(r.ch.key.app, r.ch.key.name), id: q.Req, message: q, page: func(m *channel.PresencePage) { s.rolled(r, m) }})
 }
 
 // rolled sends a page on, and asks for the next for those whose connections keep up.
@@ -135,7 +136,7 @@ func (a *attachment) seesMembers() bool {
 // askSync serves a SYNC of a client, which asks for the members again.
 func (c *conn) askSync(pm *protocol.ProtocolMessage) {
 	if a := c.find(pm.Channel); a != nil && a.asked.Has(protocol.ModePresenceSubscribe) {
-		c.g.shardOf(a.part).in.push(command{kind: doSync, part: a.part, what: a})
+		c.g.shardOf(a.hash).in.push(command{kind: doSync, what: a})
 		return
 	}
 	c.reply(func(dst []byte) []byte { return protocol.AppendSync(dst, c.format, pm.Channel, "", nil) })
