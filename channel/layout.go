@@ -165,3 +165,11 @@ func (h *Host) keepEarly(l *layout, g Gateway, part uint32, epoch uint64, m ToOw
 	s.later = append(s.later, m.(*Register))
 	return true, true
 }
+
+// Settled says that each partition of the layout that began with an epoch is served by its owner: what is left here of the
+// layout before is let go.
+func (h *Host) Settled(began uint64) {
+	if l := h.layout.Load(); l.began == began {
+		l.former.Store(nil)
+	}
+}

@@ -16,12 +16,13 @@ import (
 )
 
 type clusterCmd struct {
-	Status     clusterStatusCmd     `cmd:"" help:"Show who leads and whether all is well."`
-	Members    clusterMembersCmd    `cmd:"" help:"List the nodes."`
-	Partitions clusterPartitionsCmd `cmd:"" help:"List the partitions and who owns them."`
-	Rules      clusterRulesCmd      `cmd:"" help:"List the event rules and how far they are."`
-	Leader     clusterLeaderCmd     `cmd:"" help:"Have another node lead."`
-	Remove     clusterRemoveCmd     `cmd:"" help:"Forget a dead node."`
+	Status      clusterStatusCmd      `cmd:"" help:"Show who leads and whether all is well."`
+	Members     clusterMembersCmd     `cmd:"" help:"List the nodes."`
+	Partitions  clusterPartitionsCmd  `cmd:"" help:"List the partitions and who owns them."`
+	Repartition clusterRepartitionCmd `cmd:"" help:"Change the number of partitions while all goes on."`
+	Rules       clusterRulesCmd       `cmd:"" help:"List the event rules and how far they are."`
+	Leader      clusterLeaderCmd      `cmd:"" help:"Have another node lead."`
+	Remove      clusterRemoveCmd      `cmd:"" help:"Forget a dead node."`
 }
 
 // adminFlags are what all commands that ask the admin API take.

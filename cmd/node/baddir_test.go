@@ -1,9 +1,6 @@
 package node
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 // TestConfigContradictsDataDir refuses to start, says both values, and leaves the directory as usable as before.
 func TestConfigContradictsDataDir(t *testing.T) {
@@ -18,14 +15,9 @@ func TestConfigContradictsDataDir(t *testing.T) {
 	wrong.Cluster.ID = "another"
 	says(t, startError(t, wrong), "cluster.id", "another", id, dir)
 
-	for _, partitions := range []int{4, 16} {
-		wrong = settings(dir)
-		wrong.Cluster.Partitions = partitions
-		says(t, startError(t, wrong), "cluster.partitions", fmt.Sprint(partitions), "has 8", "set it to 8", dir)
-	}
-
 	right := settings(dir)
 	right.Cluster.ID = id
+	right.Cluster.Partitions = 16 // counts for founding only
 	again := run(t, right).ready()
 	if after := again.events(); len(before) != 2 || len(after) < 2 || after[0] != before[0] || after[1] != before[1] {
 		t.Errorf("events were %+v and are %+v", before, after)

@@ -183,7 +183,8 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	})
 }
 
-// checkCluster refuses a configuration that contradicts what the cluster has agreed on.
+// checkCluster refuses a configuration that contradicts what the cluster has agreed on, and a cluster that this version
+// cannot serve.
 func (b *boot) checkCluster() error {
 	v := b.store.View()
 	want := b.node.cfg.Cluster.ID
@@ -191,9 +192,10 @@ func (b *boot) checkCluster() error {
 		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s belongs to cluster %q; use the directory of the right cluster, or correct cluster.id",
 			want, b.node.cfg.Node.DataDir, v.ClusterID)
 	}
-	if n := len(v.Table.Slots); n > 0 && n != b.node.cfg.Cluster.Partitions {
-		return fmt.Errorf("cluster.partitions: the configuration says %d, but the cluster in %s has %d; set it to %d",
-			b.node.cfg.Cluster.Partitions, b.node.cfg.Node.DataDir, n, n)
+	if n := len(v.Table.Slots); n > 0 {
+		if err := ring.CheckPartitions(n); err != nil {
+			return fmt.Errorf("the cluster in %s was founded with a number of partitions that this version does not serve: %w", b.node.cfg.Node.DataDir, err)
+		}
 	}
 	return nil
 }
@@ -293,8 +295,13 @@ func (o *observer) Members(live []cluster.Peer) {
 	o.fellows.members(live)
 }
 
-// Layout needs no more than what checkCluster sees: nothing changes the number of partitions of a running cluster yet.
-func (o *observer) Layout(ring.Table) {}
+func (o *observer) Layout(table ring.Table) {
+	if o.refused {
+		return
+	}
+	o.host.Layout(table)
+	o.gateway.Layout(len(table.Slots))
+}
 
 func (o *observer) Acquire(part uint32, epoch uint64) {
 	if !o.refused {

@@ -15,19 +15,24 @@ func joining(dir string, to *running) config.Config {
 	return cfg
 }
 
-// TestJoinWithAnotherSetting refuses a newcomer that was told something else about the cluster, and only the newcomer.
-func TestJoinWithAnotherSetting(t *testing.T) {
+// TestJoinWithAnotherNumberOfPartitions: the cluster's number counts, and what is where does not change.
+func TestJoinWithAnotherNumberOfPartitions(t *testing.T) {
 	first := run(t, settings(t.TempDir())).ready()
 	c := first.occupy("chat:a")
-	for _, partitions := range []int{4, 16} {
-		cfg := joining(t.TempDir(), first)
-		cfg.Cluster.Partitions = partitions
-		says(t, startError(t, cfg), "cluster.partitions", "has 8", "set it to 8")
-	}
-	first.until("recovery", func() bool { return first.Ready() == nil })
+	cfg := joining(t.TempDir(), first)
+	cfg.Cluster.Partitions = 64
+	second := run(t, cfg).ready()
+	d := second.occupy("chat:b")
 	c.alive()
-	if list := first.occupied(); len(list) != 1 {
-		t.Errorf("occupied: %+v", list)
+	d.alive()
+	for _, n := range []*running{first, second} {
+		if table := n.boot.Load().store.View().Table; len(table.Slots) != 8 || table.Began != 0 {
+			t.Errorf("the table has %d partitions, want the 8 that the cluster was founded with", len(table.Slots))
+		}
+		if got := len(n.boot.Load().gateway.PartitionInfo()); got != 8 {
+			t.Errorf("a gateway has %d partitions, want 8", got)
+		}
+		n.until("both channels", func() bool { return len(n.occupied()) == 2 })
 	}
 }
 

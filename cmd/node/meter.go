@@ -108,8 +108,9 @@ func (m *metering) tell() {
 		}
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.board.Take(m.b.id, r)
+	m.mu.Unlock()
+	m.settle()
 }
 
 // sample brings the board up to date, and looks at it if this node leads.
@@ -131,7 +132,7 @@ func (m *metering) sample(nowMs int64) {
 		return
 	}
 	// A new leader that started just now waits until it has heard of every partition, but not forever.
-	ready := m.board.Complete(len(m.b.store.View().Table.Slots)) || nowMs-m.sinceMs > hearingMax.Milliseconds()
+	ready := m.board.Complete() || nowMs-m.sinceMs > hearingMax.Milliseconds()
 	if m.meter != nil && m.term == m.b.store.Term() && ready {
 		m.meter.Sample(nowMs, m.board)
 	}
@@ -152,6 +153,7 @@ func (m *metering) report() *meter.Report {
 		return apps[id]
 	}
 	host := m.b.host.Meter()
+	r.Layout = host.Layout
 	for _, p := range host.Partitions {
 		r.Partitions = append(r.Partitions, meter.Partition{Part: p.Part, Epoch: p.Epoch, Open: p.Apps})
 	}

@@ -16,7 +16,10 @@ import (
 const operateTimeout = 10 * time.Second
 
 func (b *boot) operations() admin.Operations {
-	return admin.Operations{Transfer: b.transfer, Remove: b.remove, Drain: b.drain, Backup: b.backup}
+	return admin.Operations{
+		Transfer: b.transfer, Remove: b.remove, Drain: b.drain, Backup: b.backup,
+		Repartition: b.repartition, Partitioning: b.partitioning,
+	}
 }
 
 func conflict(format string, args ...any) error {

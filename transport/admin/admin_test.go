@@ -90,9 +90,10 @@ func TestIndexNamesWhatExists(t *testing.T) {
 			return nil, nil, nil
 		},
 		Operations: Operations{
-			Transfer: func(context.Context) (string, error) { return "n2", nil },
-			Remove:   func(context.Context, string, bool) error { return nil },
-			Drain:    func(context.Context, string) (string, error) { return "n1", nil },
+			Transfer:    func(context.Context) (string, error) { return "n2", nil },
+			Remove:      func(context.Context, string, bool) error { return nil },
+			Drain:       func(context.Context, string) (string, error) { return "n1", nil },
+			Repartition: func(context.Context, int) error { return nil }, Partitioning: func() Partitioning { return Partitioning{} },
 			Backup: func(context.Context, bool) (func(io.Writer) error, error) {
 				return func(io.Writer) error { return nil }, nil
 			},

@@ -45,6 +45,8 @@ var endpoints = []struct {
 	{Path: "/channels", Is: "open channels of the cluster; parameters app, prefix, limit, cursor"},
 	{Path: "/rules", Is: "how the event rules fare"},
 	{Path: "/backup", Is: "all that the cluster has agreed on, as one file; parameter consistency: leader (default) or stale"},
+	{Path: "/cluster/repartition", Is: "how many partitions there are and how many are open"},
+	{Path: "/cluster/repartition", Is: "change the number of partitions; parameter partitions", Method: "POST"},
 	{Path: "/cluster/leader/transfer", Is: "hand leadership to another node", Method: "POST"},
 	{Path: "/cluster/drain", Is: "have this node hand over what it has and stop", Method: "POST"},
 	{Path: "/cluster/members/{node}/drain", Is: "have a node hand over what it has and stop", Method: "POST"},
@@ -74,6 +76,7 @@ func New(c Config) http.Handler {
 		mux.HandleFunc(path, only(get, http.MethodGet, http.MethodHead))
 	}
 	mux.HandleFunc("/rules/{app}/{rule}/replay", only(h.replay, http.MethodPost))
+	mux.HandleFunc("/cluster/repartition", only(h.repartition, http.MethodGet, http.MethodHead, http.MethodPost))
 	mux.HandleFunc("/cluster/leader/transfer", only(h.transfer, http.MethodPost))
 	mux.HandleFunc("/cluster/drain", only(h.drain, http.MethodPost))
 	mux.HandleFunc("/cluster/members/{node}/drain", only(h.drain, http.MethodPost))

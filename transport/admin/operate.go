@@ -16,6 +16,10 @@ type Operations struct {
 	// Drain has a node, "" for the one that is asked, hand over what it has and stop. It returns the node's id when that has
 	// begun.
 	Drain func(ctx context.Context, node string) (id string, err error)
+	// Repartition cuts the ring into so many partitions, and returns when that is committed.
+	Repartition func(ctx context.Context, partitions int) error
+	// Partitioning says how far they are open.
+	Partitioning func() Partitioning
 	// Backup gets ready to write all that the cluster has agreed on: as of now by the leader's word, or as this node has it
 	// when stale. write is called once, when it is sure to begin.
 	Backup func(ctx context.Context, stale bool) (write func(io.Writer) error, err error)

@@ -31,6 +31,14 @@ func TestOperations(t *testing.T) {
 			}
 			return "n1", nil
 		},
+		Repartition: func(_ context.Context, n int) error {
+			asked = append(asked, fmt.Sprint("repartition ", n))
+			if n == 24 {
+				return &Refusal{http.StatusConflict, errors.New("only 7 of 8 partitions are open")}
+			}
+			return nil
+		},
+		Partitioning: func() Partitioning { return Partitioning{Partitions: 16, Open: 3, Before: 8, Since: 9} },
 		Backup: func(_ context.Context, stale bool) (func(io.Writer) error, error) {
 			asked = append(asked, fmt.Sprint("backup ", stale))
 			return func(w io.Writer) error { _, err := io.WriteString(w, "all"); return err }, nil
@@ -56,6 +64,13 @@ func TestOperations(t *testing.T) {
 		{"POST", "/cluster/drain", "https://evil.example", 403, "web pages"},
 		{"POST", "/cluster/members/n1/drain", "", 200, `"draining": "n1"`},
 		{"POST", "/cluster/members/last/drain", "", 409, "nobody could take over"},
+		{"POST", "/cluster/repartition?partitions=16", "", 200, `"open": 3`},
+		{"GET", "/cluster/repartition", "", 200, `"before": 8`},
+		{"POST", "/cluster/repartition?partitions=24", "", 409, "only 7 of 8"},
+		{"POST", "/cluster/repartition?partitions=many", "", 400, "many"},
+		{"POST", "/cluster/repartition", "", 400, "whole number"},
+		{"POST", "/cluster/repartition?partitions=16", "https://evil.example", 403, "web pages"},
+		{"DELETE", "/cluster/repartition", "", 405, "GET"},
 		{"GET", "/backup", "", 200, "all"},
 		{"GET", "/backup?consistency=stale", "", 200, "all"},
 		{"GET", "/backup?consistency=maybe", "", 400, "consistency"},
@@ -70,7 +85,8 @@ func TestOperations(t *testing.T) {
 			t.Errorf("%s %s: %d %s", test.method, test.path, w.Code, w.Body)
 		}
 	}
-	want := "[transfer remove n3 false remove n3 true remove alive false drain \"\" drain \"n1\" drain \"last\" backup false backup true]"
+	want := "[transfer remove n3 false remove n3 true remove alive false drain \"\" drain \"n1\" drain \"last\" " +
+		"repartition 16 repartition 24 backup false backup true]"
 	if fmt.Sprint(asked) != want {
 		t.Errorf("asked %v, want %s", asked, want)
 	}

@@ -5,9 +5,15 @@ package meter
 const deadKept = 30_000
 
 // Board is what the nodes said last. Each node keeps one, so that whoever leads next knows what the last leader knew.
+//
+// Partitions count under the newest layout of the ring that is known. Until all of its partitions were heard of, those of
+// the layout before stand for them, as they were last: so none counts twice, and none is missing.
 type Board struct {
-	parts map[uint32]Partition
-	boots map[string]*boot
+	layout uint64 // epoch that the layout began with
+	size   int    // its partitions; 0: not known yet
+	parts  map[uint32]Partition
+	former map[uint32]Partition // of the layout before; nil when it is not needed, or not known
+	boots  map[string]*boot
 }
 
 type boot struct {
@@ -32,11 +38,57 @@ func (b *Board) Take(id string, r *Report) {
 		return
 	}
 	known.n, known.apps = r.N, r.Apps
+	if r.Layout < b.layout {
+		return
+	}
+	b.recut(r.Layout)
 	for _, p := range r.Partitions {
 		if p.Epoch >= b.parts[p.Part].Epoch {
 			b.parts[p.Part] = p
 		}
 	}
+	b.settle()
+}
+
+// Layout says how the ring is cut, as far as the node knows: by the epoch that the layout began with, and its partitions.
+func (b *Board) Layout(began uint64, partitions int) {
+	if began < b.layout {
+		return // others have told of a later one
+	}
+	b.recut(began)
+	b.size = partitions
+	b.settle()
+}
+
+// recut begins a new layout, if it is one.
+func (b *Board) recut(began uint64) {
+	if began == b.layout {
+		return
+	}
+	if b.former == nil && b.whole() {
+		b.former = b.parts
+	}
+	b.layout, b.size, b.parts = began, 0, map[uint32]Partition{}
+}
+
+// settle drops the layout before when nothing stands for it any more.
+func (b *Board) settle() {
+	if b.whole() {
+		b.former = nil
+	}
+}
+
+// whole says that each partition of the layout was heard of.
+func (b *Board) whole() bool { return b.size > 0 && len(b.parts) >= b.size }
+
+// Heard is how many of the layout's partitions were heard of, each by an owner that serves it, and how many there are; 0
+// when that is not known.
+func (b *Board) Heard() (began uint64, heard, partitions int) { return b.layout, len(b.parts), b.size }
+
+// Serves says whether a partition was heard of under an epoch, or a later one.
+func (b *Board) Serves(part uint32, epoch uint64) bool {
+	p, ok := b.parts[part]
+	return ok && p.Epoch >= epoch
 }
 
 // Live says which boots are members. The connections of others do not count.
@@ -57,9 +109,9 @@ func (b *Board) Live(ids []string, nowMs int64) {
 	}
 }
 
-// Complete says whether each of so many partitions was heard of. Before, as after the start of a node, what the board has
-// is too little.
-func (b *Board) Complete(partitions int) bool { return len(b.parts) >= partitions }
+// Complete says whether each partition was heard of, or those of the layout before. Otherwise, as after the start of a
+// node, what the board has is too little.
+func (b *Board) Complete() bool { return b.whole() || b.former != nil }
 
 // Now is what is open at this moment.
 type Now struct{ Channels, Connections int64 }
@@ -67,7 +119,11 @@ type Now struct{ Channels, Connections int64 }
 // Apps is what each app has open.
 func (b *Board) Apps() map[string]Now {
 	apps := map[string]Now{}
-	for _, p := range b.parts {
+	parts := b.parts
+	if b.former != nil {
+		parts = b.former
+	}
+	for _, p := range parts {
 		for app, n := range p.Open {
 			v := apps[app]
 			v.Channels += n

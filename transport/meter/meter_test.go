@@ -184,10 +184,13 @@ type world struct {
 	log     *tableLog
 	boots   map[string]*realBoot // running
 	boards  map[string]*Board    // each boot's
-	owner   [4]string            // of the partitions; "" while it moves
-	epoch   [4]uint64
-	open    [4]int64 // in truth
-	last    [4]int64 // as the owner said last
+	owner   []string             // of the partitions; "" while it moves
+	epoch   []uint64
+	open    []int64 // in truth
+	last    []int64 // as the owner said last
+	said    []bool  // it has said anything since the ring was cut
+	layout  uint64  // epoch that the ring was cut at
+	before  *int64  // what stands for the partitions of which some have said nothing yet
 	leader  string
 	term    uint64
 	meter   *Meter
@@ -217,11 +220,11 @@ func (w *world) second(nowMs int64) {
 	for _, id := range w.names() {
 		b := w.boots[id]
 		b.n++
-		r := &Report{N: b.n, Apps: []App{{ID: "app", Connections: b.connections, Counters: Counters{ChannelsOpened: b.opened}}}}
+		r := &Report{N: b.n, Layout: w.layout, Apps: []App{{ID: "app", Connections: b.connections, Counters: Counters{ChannelsOpened: b.opened}}}}
 		for part, owner := range w.owner {
 			if owner == id {
 				r.Partitions = append(r.Partitions, Partition{Part: uint32(part), Epoch: w.epoch[part], Open: map[string]int64{"app": w.open[part]}})
-				w.last[part] = w.open[part]
+				w.last[part], w.said[part] = w.open[part], true
 			}
 		}
 		bytes := r.Append(nil)
@@ -235,8 +238,12 @@ func (w *world) second(nowMs int64) {
 	}
 	for _, board := range w.boards {
 		board.Live(w.names(), nowMs)
+		board.Layout(w.layout, len(w.owner))
 	}
-	if !w.boards[w.leader].Complete(len(w.owner)) {
+	if !slices.Contains(w.said, false) {
+		w.before = nil
+	}
+	if !w.boards[w.leader].Complete() {
 		return
 	}
 	unknown := w.meter.chunks[chunkOf(AppSeries("app"))].series[AppSeries("app")] == nil
@@ -244,9 +251,7 @@ func (w *world) second(nowMs int64) {
 	w.sampledMs = nowMs
 	// The oracle sees the same second.
 	var v Now
-	for part := range w.owner {
-		v.Channels += w.last[part]
-	}
+	v.Channels = w.total()
 	for _, b := range w.boots {
 		v.Connections += b.connections
 	}
@@ -260,6 +265,36 @@ func (w *world) second(nowMs int64) {
 	}
 	row.sample(v, 0)
 	w.log.write(w.meter, nowMs)
+}
+
+// total is what is open as far as anybody can know.
+func (w *world) total() (n int64) {
+	if w.before != nil {
+		return *w.before
+	}
+	for _, last := range w.last {
+		n += last
+	}
+	return n
+}
+
+// recut cuts the ring into n partitions. What is open is spread anew; nobody owns a partition yet.
+func (w *world) recut(n int) {
+	open := int64(0)
+	for part, epoch := range w.epoch {
+		open += w.open[part]
+		w.layout = max(w.layout, epoch+1)
+	}
+	if w.before == nil && len(w.owner) > 0 {
+		w.before = new(w.total())
+	}
+	w.owner, w.epoch, w.open = make([]string, n), make([]uint64, n), make([]int64, n)
+	w.last, w.said = make([]int64, n), make([]bool, n)
+	for part := range w.owner {
+		w.epoch[part] = w.layout
+		w.open[part] = open / int64(n-part)
+		open -= w.open[part]
+	}
 }
 
 // lead makes a boot the leader. The last one may have a write under way, which lands later.
@@ -286,6 +321,7 @@ func TestAnyHistory(t *testing.T) {
 		for range 3 {
 			w.boot()
 		}
+		w.recut(4)
 		pick := func() string { return rapid.SampledFrom(w.names()).Draw(t, "boot") }
 		for part := range w.owner {
 			w.owner[part], w.epoch[part] = pick(), 1
@@ -300,7 +336,7 @@ func TestAnyHistory(t *testing.T) {
 		elder := func(but string) string {
 			var list []string
 			for _, id := range w.names() {
-				if b := w.boots[id]; id != but && b.n > writeEvery/1000 && w.boards[id].Complete(len(w.owner)) {
+				if b := w.boots[id]; id != but && b.n > writeEvery/1000 && w.boards[id].Complete() {
 					list = append(list, id)
 				}
 			}
@@ -311,8 +347,8 @@ func TestAnyHistory(t *testing.T) {
 		}
 		for range rapid.IntRange(20, 200).Draw(t, "seconds") {
 			for range rapid.IntRange(0, 3).Draw(t, "events") {
-				part := rapid.IntRange(0, 3).Draw(t, "part")
-				switch rapid.IntRange(0, 10).Draw(t, "event") {
+				part := rapid.IntRange(0, len(w.owner)-1).Draw(t, "part")
+				switch rapid.IntRange(0, 11).Draw(t, "event") {
 				case 0, 1, 2, 3:
 					if by := w.owner[part]; by != "" {
 						n := int64(rapid.IntRange(1, 50).Draw(t, "opened"))
@@ -328,7 +364,7 @@ func TestAnyHistory(t *testing.T) {
 				case 5:
 					w.boots[pick()].connections = int64(rapid.IntRange(0, 100).Draw(t, "connections"))
 				case 6: // begins to move
-					if w.boards[w.leader].Complete(len(w.owner)) {
+					if w.boards[w.leader].Complete() && w.before == nil {
 						w.owner[part] = ""
 					}
 				case 7: // has moved
@@ -366,7 +402,10 @@ func TestAnyHistory(t *testing.T) {
 					now += 1000 * int64(rapid.IntRange(1, 150).Draw(t, "down"))
 					clear(w.boots)
 					clear(w.boards)
-					w.open, w.last = [4]int64{}, [4]int64{}
+					clear(w.open)
+					clear(w.last)
+					clear(w.said)
+					w.before = nil
 					for range 3 {
 						w.boot()
 					}
@@ -375,6 +414,10 @@ func TestAnyHistory(t *testing.T) {
 						w.epoch[p]++
 					}
 					late = append(late, w.lead(pick()))
+				case 11:
+					if w.boards[w.leader].Complete() {
+						w.recut(rapid.SampledFrom([]int{1, 2, 4, 8}).Draw(t, "partitions"))
+					}
 				case 9:
 					if heir := elder(""); heir != "" {
 						late = append(late, w.lead(heir))

@@ -5,6 +5,7 @@ import "encoding/binary"
 // Report is what one boot of a node says each second. It is whole: what is not in it is zero.
 type Report struct {
 	N          uint64 // goes up with each report of a boot
+	Layout     uint64 // epoch that the layout began with which the partitions are of
 	Partitions []Partition
 	Apps       []App
 }
@@ -23,12 +24,13 @@ type App struct {
 	Counters    Counters
 }
 
-const reportVersion = 1
+const reportVersion = 2 // 1 did not name the layout
 
 // Append writes the report.
 func (r *Report) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, reportVersion)
 	dst = binary.AppendUvarint(dst, r.N)
+	dst = binary.AppendUvarint(dst, r.Layout)
 	dst = binary.AppendUvarint(dst, uint64(len(r.Partitions)))
 	for _, p := range r.Partitions {
 		dst = binary.AppendUvarint(dst, uint64(p.Part))
@@ -51,7 +53,7 @@ func (r *Report) Append(dst []byte) []byte {
 func DecodeReport(b []byte) (*Report, error) {
 	d := reader{rest: b}
 	d.version(reportVersion)
-	r := &Report{N: d.uvarint()}
+	r := &Report{N: d.uvarint(), Layout: d.uvarint()}
 	for range d.count(3) {
 		p := Partition{Part: uint32(d.uvarint()), Epoch: d.uvarint()}
 		if n := d.count(2); n > 0 {

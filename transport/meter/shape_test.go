@@ -63,7 +63,7 @@ func TestTimes(t *testing.T) {
 
 // FuzzDecode reads reports and states of any bytes.
 func FuzzDecode(f *testing.F) {
-	r := Report{N: 3, Partitions: []Partition{{1, 2, map[string]int64{"a": 4}}}, Apps: []App{{"a", 5, Counters{6}}}}
+	r := Report{N: 3, Layout: 9, Partitions: []Partition{{1, 2, map[string]int64{"a": 4}}}, Apps: []App{{"a", 5, Counters{6}}}}
 	f.Add(r.Append(nil))
 	s := newSeries(march.UnixMilli() + 5000)
 	s.count(1, "b", &Counters{7})
@@ -71,7 +71,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(c.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := DecodeReport(b); err == nil {
-			if again, err := DecodeReport(r.Append(nil)); err != nil || again.N != r.N || len(again.Apps) != len(r.Apps) {
+			if again, err := DecodeReport(r.Append(nil)); err != nil || again.N != r.N || again.Layout != r.Layout || len(again.Apps) != len(r.Apps) {
 				t.Errorf("%+v is read again as %+v, %v", r, again, err)
 			}
 		}

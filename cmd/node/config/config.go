@@ -120,7 +120,7 @@ type Auth struct {
 
 // Cluster sets what all nodes must agree on.
 type Cluster struct {
-	Partitions   int   `koanf:"partitions" help:"Slices of the channel-name space; counts when the cluster is founded."`
+	Partitions   int   `koanf:"partitions" help:"Slices of the channel-name space; counts when the cluster is founded; innkeeper cluster repartition changes it later."`
 	TrustRefused *bool `koanf:"trust_refused" help:"Take a refused connection as proof that a process is gone. Turn off behind firewalls that reject."`
 	// ID, when set, must equal the cluster id in the data dir.
 	ID string `koanf:"id" help:"Cluster id that the data directory must have."`

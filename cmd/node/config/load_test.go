@@ -259,8 +259,9 @@ func TestRefused(t *testing.T) {
 		{"negative", "node: {bootstrap_expect: -1}" + app, []string{"-1 is out of range", "0 to 15"}},
 
 		// Numbers and delays.
-		{"no partitions", "cluster: {partitions: 0}" + app, []string{"cluster.partitions: 0 is out of range", "1 to 4096"}},
-		{"too many partitions", "cluster: {partitions: 5000}" + app, []string{"5000", "1 to 4096"}},
+		{"no partitions", "cluster: {partitions: 0}" + app, []string{"cluster.partitions: 0 is no number of partitions", "a power of two from 8 to 4096"}},
+		{"too many partitions", "cluster: {partitions: 5000}" + app, []string{"5000", "a power of two from 8 to 4096"}},
+		{"odd partitions", "cluster: {partitions: 100}" + app, []string{"100", "a power of two from 8 to 4096"}},
 		{"negative delay", "state_events: {vacated_delay: -1s}" + app, []string{"state_events.vacated_delay: -1s is negative"}},
 		{"negative grace", "state_events: {restart_grace: -1s}" + app, []string{"state_events.restart_grace"}},
 		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},

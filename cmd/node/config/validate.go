@@ -10,11 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // Bounds of what can be set.
 const (
-	maxPartitions        = 4096
 	maxBootstrapExpect   = 15
 	maxMessageRetention  = time.Hour        // messages are kept in memory
 	maxPresenceMembers   = 100_000          // every client that attaches is told of all of them
@@ -183,8 +184,9 @@ func (c checker) delay(key string, d time.Duration) {
 
 func (c checker) cluster() {
 	cl := &c.cfg.Cluster
-	if cl.Partitions < 1 || cl.Partitions > maxPartitions {
-		c.bad("cluster.partitions", "%d is out of range; it must be from 1 to %d, and 128 suits most clusters", cl.Partitions, maxPartitions)
+	if ring.CheckPartitions(cl.Partitions) != nil {
+		c.bad("cluster.partitions", "%d is no number of partitions; it must be a power of two from %d to %d, and 128 suits most clusters",
+			cl.Partitions, ring.PartitionsMin, ring.PartitionsMax)
 	}
 	if strings.ContainsAny(cl.ID, " \t\r\n") {
 		c.bad("cluster.id", "%q holds white space; copy the id as the node shows it", cl.ID)
