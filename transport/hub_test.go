@@ -385,6 +385,41 @@ func TestUnansweredPublishIsRefused(t *testing.T) {
 	})
 }
 
+// With a publish that waited too long end those behind it: its client may publish it again on another socket, and it is not
+// to come after them.
+func TestLaterPublishesEndWithOneThatWaitedTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		c, other := w.connect(format), w.connect(format)
+		defer c.close()
+		defer other.close()
+		w.unroute()
+		c.publish("room", 0, "first")
+		time.Sleep(w.g.cfg.RequestTimeout / 2)
+		c.publish("room", 1, "second")
+		other.publish("room", 0, "of another")
+		time.Sleep(w.g.cfg.RequestTimeout/2 + time.Second)
+		for nacked := 0; nacked < 2; {
+			nacked += c.expect(protocol.ActionNack).Count
+		}
+		w.owner.set(func(o *owner) { o.heard = nil })
+		w.route(Route{Node: "n2", Epoch: 2, Session: 2})
+		other.expect(protocol.ActionAck)
+		c.publish("room", 2, "third")
+		c.expect(protocol.ActionAck)
+		var said []string
+		w.owner.set(func(o *owner) {
+			for _, h := range o.heard {
+				if p, ok := h.m.(*channel.Publish); ok {
+					said = append(said, string(p.Messages[0].Data))
+				}
+			}
+		})
+		if got := strings.Join(said, ", "); got != "of another, third" {
+			t.Errorf("the owner was told: %s", got)
+		}
+	})
+}
+
 // An owner that is not ready is asked again, first publish first, and nothing overtakes.
 func TestNotOwnerIsAskedAgainInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {

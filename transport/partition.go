@@ -197,12 +197,35 @@ func (s *shard) drop(p *partition, r *request) {
 	r.prev, r.next = nil, nil
 }
 
-// expireRequests answers those that waited too long. Whether an owner did what was asked is unknown then.
+// expireRequests answers those that waited too long. Whether an owner did what was asked is unknown then. What a
+// connection asked after that ends with it: its client may not hear of the failure, come back and publish the first one
+// again on another socket, and the later ones must not be there before it.
 func (s *shard) expireRequests(p *partition, now time.Time) {
+	var of map[*conn]bool
 	for r := p.head; r != nil && !now.Before(r.deadline); r = p.head {
-		s.drop(p, r)
-		s.complete(r, nil, protocol.Refused(channel.NotOwner))
+		s.expire(p, r)
+		if r.conn != nil {
+			if of == nil {
+				of = make(map[*conn]bool)
+			}
+			of[r.conn] = true
+		}
 	}
+	if of == nil {
+		return
+	}
+	for r := p.head; r != nil; {
+		next := r.next
+		if r.conn != nil && of[r.conn] {
+			s.expire(p, r)
+		}
+		r = next
+	}
+}
+
+func (s *shard) expire(p *partition, r *request) {
+	s.drop(p, r)
+	s.complete(r, nil, protocol.Refused(channel.NotOwner))
 }
 
 // complete answers who asked.

@@ -220,3 +220,16 @@ func (r *Recorder) History() *History {
 	h.Logs = slices.Clone(h.Logs)
 	return &h
 }
+
+// received says when each event, by id, first reached a receiver.
+func (h *History) received() map[string]time.Time {
+	first := make(map[string]time.Time)
+	for _, r := range h.Receipts {
+		for _, e := range r.Events {
+			if at, ok := first[e.ID]; e.ID != "" && (!ok || r.At.Before(at)) {
+				first[e.ID] = r.At
+			}
+		}
+	}
+	return first
+}

@@ -1,30 +1,18 @@
 package sim
 
 import (
-	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 // scenario runs f on a cluster without clients.
 func scenario(t *testing.T, seed uint64, o Options, f func(s *Sim) (*History, []Violation)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		o.Clients = -1
-		if *simLog {
-			o.Log = os.Stderr
-		}
-		s, err := New(seed, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		if h, found := f(s); len(found) > 0 {
-			Report(t.Output(), seed, nil, h, found)
-			t.Fail()
-		}
-	})
+	o.Clients = -1
+	if h, found := inBubble(t, seed, o, f); len(found) > 0 {
+		Report(t.Output(), seed, nil, h, found)
+		t.Fail()
+	}
 }
 
 func TestKilledWithItsClients(t *testing.T) {

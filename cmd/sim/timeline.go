@@ -47,6 +47,26 @@ func Timeline(w io.Writer, h *History, channels map[string]bool) {
 			}
 		}
 	}
+	for _, m := range h.Messages {
+		if !channels[m.Channel] {
+			continue
+		}
+		text := data(m.Client, m.Number)
+		add(m.Asked, "    %s: client %d publishes %s", m.Channel, m.Client, text)
+		add(m.Acked, "    %s: client %d hears that %s is published as %s", m.Channel, m.Client, text, m.Serial)
+	}
+	for _, l := range h.Listenings {
+		if !channels[l.Channel] {
+			continue
+		}
+		add(l.From, "    %s: client %d listens anew", l.Channel, l.Client)
+		if l.Gap != "" {
+			add(l.To, "    %s: client %d is told of a gap: %s", l.Channel, l.Client, l.Gap)
+		}
+		for _, x := range l.Heard {
+			add(x.At, "            %s: client %d hears %s, %s", l.Channel, l.Client, data(x.Client, x.Number), x.Serial)
+		}
+	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s  %s\n", clock(l.at), l.text)

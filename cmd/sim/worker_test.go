@@ -54,7 +54,11 @@ func playCase(t *testing.T, c Case, timeline bool) (out Outcome) {
 			}
 		})
 		if h != nil {
-			out = c.Conclude(h, found, timeline)
+			more, unknown := CheckOrder(h)
+			if unknown > 0 {
+				fmt.Fprintf(os.Stderr, "seed %d: the order of %d channels could not be judged in time\n", c.Seed, unknown)
+			}
+			out = c.Conclude(h, append(found, more...), timeline)
 		}
 	})
 	return out
