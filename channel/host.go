@@ -150,6 +150,10 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 		if refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InMembers, Members: m}); !passed {
 			h.answer(from, part, epoch, &PresencePage{Req: m.Req, Refusal: refusal})
 		}
+	case *Lookup:
+		if result := p.lookup(g, epoch, m); result != nil {
+			h.answer(from, part, epoch, result)
+		}
 	case *List:
 		h.answer(from, part, epoch, p.list(epoch, m))
 	}
@@ -239,6 +243,8 @@ func (h *Host) refuse(to GatewayID, part uint32, epoch uint64, m ToOwner, why Re
 		answer = &Published{Req: m.Req, Refusal: why}
 	case *PresenceQuery:
 		answer = &PresencePage{Req: m.Req, Refusal: why}
+	case *Lookup:
+		answer = &HistoryResult{Req: m.Req, Refusal: why}
 	default:
 		return
 	}

@@ -393,6 +393,18 @@ func (p *partition) history(g Gateway, epoch uint64, m *History) *HistoryResult 
 	return &HistoryResult{Req: m.Req, Refusal: refusal, Complete: m.After == ""}
 }
 
+// lookup does the same with a question for one message.
+func (p *partition) lookup(g Gateway, epoch uint64, m *Lookup) *HistoryResult {
+	refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InLookup, Lookup: m})
+	switch {
+	case passed:
+		return nil
+	case refusal == Accepted:
+		refusal = NotFound
+	}
+	return &HistoryResult{Req: m.Req, Refusal: refusal}
+}
+
 // ask gives a question to a channel, if there is one and it takes it.
 func (p *partition) ask(g Gateway, epoch uint64, app, name string, in Input) (refusal Refusal, passed bool) {
 	pos, ok := p.place(app, name)

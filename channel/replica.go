@@ -81,6 +81,7 @@ func (s *State) adopt(c *copied) {
 	}
 	if n := len(c.entries); n > 0 {
 		s.past = &c.history
+		s.past.relink()
 		s.guessed, s.shown = false, c.entries[n-1].stamp
 		s.last = maxStamp(s.last, s.shown)
 		s.expired = parseSerial(c.entries[0].d.Prev) // whoever has seen that one misses none before these
