@@ -277,7 +277,9 @@ func (c *conn) serve(frame []byte) {
 		c.publish(pm)
 	case protocol.ActionPresence:
 		c.presence(pm)
-	case protocol.ActionObject, protocol.ActionAnnotation:
+	case protocol.ActionAnnotation:
+		c.annotate(pm)
+	case protocol.ActionObject:
 		c.nack(pm, protocol.Errorf(protocol.CodeBadRequest, "%s is not supported yet", pm.Action))
 	case protocol.ActionSync:
 		c.askSync(pm)

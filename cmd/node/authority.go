@@ -114,7 +114,7 @@ func (a *authority) applyApps(rows []raftstore.Row) {
 		}
 		keys = append(keys, own...)
 		for _, n := range app.Namespaces {
-			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy}
+			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy, MutableMessages: n.MutableMessages}
 			if n.VacatedDelayMs != nil {
 				ns.VacatedDelay = new(time.Duration(*n.VacatedDelayMs) * time.Millisecond)
 			}

@@ -28,6 +28,7 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			s.MembersMax = *n.PresenceMembers
 		}
 		s.OccupiedByConnections = n.OccupiedBy == "connections"
+		s.Mutable = n.MutableMessages
 		return s
 	}
 	special := map[place]channel.Settings{}

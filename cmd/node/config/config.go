@@ -59,6 +59,8 @@ type Namespace struct {
 	OccupiedBy   string         `koanf:"occupied_by"` // subscribers (default) or connections
 	// PresenceMembers is how many members a channel has at most.
 	PresenceMembers *int `koanf:"presence_members"`
+	// MutableMessages lets messages be updated, deleted, appended to and annotated.
+	MutableMessages bool `koanf:"mutable_messages"`
 }
 
 // Rule sends events to a target.
