@@ -64,7 +64,7 @@ func (g *Gateway) Presence(ctx context.Context, app, name string, q channel.Pres
 // Name and Req. A message that is not kept is channel.NotFound.
 func (g *Gateway) Lookup(ctx context.Context, app, name string, q channel.Lookup) (channel.HistoryResult, error) {
 	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
-	m, err := g.ask(ctx, g.partition(app, name), q.Req, &q)
+	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, &q)
 	if err != nil {
 		return channel.HistoryResult{}, err
 	}
