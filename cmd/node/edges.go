@@ -155,7 +155,11 @@ func version() string {
 	return "unknown"
 }
 
-func (b *boot) rules() dispatch.Status { return b.dispatcher.Status() }
+func (b *boot) rules() dispatch.Status {
+	s := b.dispatcher.Status()
+	s.Rules = append(s.Rules, b.taps.Status()...)
+	return s
+}
 
 // readiness is what GET /readyz judges by.
 func (b *boot) readiness() admin.Readiness {

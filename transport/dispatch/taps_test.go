@@ -168,6 +168,12 @@ func tapRule(id, source string) Rule {
 	return Rule{ID: id, App: "demo", Source: source, Format: Ably, URL: "http://backend/" + id}
 }
 
+// rest lets time pass, and everything that happens in it.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestTapsTellMessagesAndPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		presence := tapRule("presence", SourceChannelPresence)
@@ -186,7 +192,7 @@ func TestTapsTellMessagesAndPresence(t *testing.T) {
 		}
 		w.publish("room", "")
 		w.publish("chat:a", "hello")
-		time.Sleep(time.Second)
+		rest(time.Second)
 		var rooms []string
 		for _, text := range w.texts("/all") {
 			if text != "hello" {
@@ -218,9 +224,9 @@ func TestDeadTargetHoldsOnlyItself(t *testing.T) {
 		defer w.taps.Close()
 		w.refuse["/down"] = 5
 		w.publish("room", "a")
-		time.Sleep(10 * time.Millisecond)
+		rest(10 * time.Millisecond)
 		w.publish("room", "b")
-		time.Sleep(50 * time.Millisecond)
+		rest(50 * time.Millisecond)
 		if got := fmt.Sprint(w.texts("/well"), w.texts("/down")); got != "[a b] []" {
 			t.Errorf("told %v", got)
 		}
@@ -230,7 +236,7 @@ func TestDeadTargetHoldsOnlyItself(t *testing.T) {
 		if s := w.taps.Status()[1]; s.Failures == 0 || s.LastError == "" || !s.InBackoff {
 			t.Errorf("status %+v", s)
 		}
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if got := fmt.Sprint(w.texts("/down")); got != "[a b]" {
 			t.Errorf("told %v", got)
 		}
@@ -245,16 +251,16 @@ func TestWhatIsGoneLeavesAGap(t *testing.T) {
 		w := newTapWorld(t, tapRule("all", SourceChannelMessage))
 		defer w.taps.Close()
 		w.publish("room", "a")
-		time.Sleep(time.Second)
+		rest(time.Second)
 		w.refuse["/all"] = 8
 		for _, text := range []string{"b", "c", "d"} {
 			w.publish("room", text)
 		}
-		time.Sleep(100 * time.Millisecond)
+		rest(100 * time.Millisecond)
 		w.mu.Lock()
 		w.from["room"] = 3 // b and c are older than the retention
 		w.mu.Unlock()
-		time.Sleep(5 * time.Minute)
+		rest(5 * time.Minute)
 		if got := fmt.Sprint(w.texts("/all")); got != "[a gap d]" {
 			t.Errorf("told %v", got)
 		}
@@ -267,18 +273,18 @@ func TestNextOwnerGoesOn(t *testing.T) {
 		w := newTapWorld(t, tapRule("all", SourceChannelMessage))
 		defer w.taps.Close()
 		w.publish("room", "a")
-		time.Sleep(time.Second)
+		rest(time.Second)
 		w.refuse["/all"] = 3
 		w.publish("room", "b")
-		time.Sleep(100 * time.Millisecond)
+		rest(100 * time.Millisecond)
 		w.taps.Over(0, 1)
 		w.epoch = 2
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if got := fmt.Sprint(w.texts("/all")); got != "[a]" {
 			t.Errorf("told %v after the end", got)
 		}
 		w.publish("room", "c")
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if got := fmt.Sprint(w.texts("/all")); got != "[a b c]" {
 			t.Errorf("told %v", got)
 		}
@@ -292,10 +298,10 @@ func TestOccupancyIsToldAtLast(t *testing.T) {
 		begin := time.Now()
 		for i := range int32(50) {
 			w.count("room", i+1)
-			time.Sleep(20 * time.Millisecond)
+			rest(20 * time.Millisecond)
 		}
 		w.count("room", 0)
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if n := len(w.requests); n < 2 || n > 3 || w.requests[0].at.Sub(begin) > 20*time.Millisecond {
 			t.Errorf("%d requests", n)
 		}
@@ -314,7 +320,7 @@ func TestSingleAndPlainRequests(t *testing.T) {
 		defer w.taps.Close()
 		w.publish("room", "a")
 		w.publish("room", "b")
-		time.Sleep(time.Second)
+		rest(time.Second)
 		var bodies []string
 		for _, r := range w.requests {
 			switch r.path {
@@ -359,13 +365,13 @@ func TestRulesChangeWhileTheyRun(t *testing.T) {
 		defer w.taps.Close()
 		w.refuse["/all"] = 1 << 30
 		w.publish("room", "a")
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		other := tapRule("all", SourceChannelMessage)
 		other.URL = "http://backend/other"
 		if err := w.taps.Set([]Rule{other}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if got := fmt.Sprint(w.texts("/other")); got != "[a]" {
 			t.Errorf("told %v", got)
 		}

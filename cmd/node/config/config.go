@@ -66,7 +66,7 @@ type Namespace struct {
 // Rule sends events to a target.
 type Rule struct {
 	ID       string `koanf:"id"`
-	Source   string `koanf:"source"`   // channel.state or channel.lifecycle
+	Source   string `koanf:"source"`   // channel.state, .lifecycle, .message, .presence or .occupancy
 	Channels string `koanf:"channels"` // RE2, "" is all
 	Target   Target `koanf:"target"`
 }
