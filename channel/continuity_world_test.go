@@ -27,8 +27,6 @@ type sea struct {
 	follower *ship
 	sailing  sync.WaitGroup
 	acked    map[string]string // id → serial
-	onHost   func(ToHost)      // is shown what hosts say to each other; nil: nobody looks
-	storm    bool              // publishing goes on while owners change
 }
 
 // ship is one node: a host and a gateway that listens to one channel and publishes to it.
@@ -158,9 +156,6 @@ func (s *ship) ToGateway(to GatewayID, _ uint32, epoch uint64, m ToGateway) bool
 }
 
 func (s *ship) ToHost(to GatewayID, session uint64, part uint32, epoch uint64, m ToHost) bool {
-	if s.sea.onHost != nil {
-		s.sea.onHost(m)
-	}
 	frame := AppendToHost(nil, m)
 	return s.sea.link(s.id, to).send(session, func() {
 		if t := s.sea.find(to); t != nil {
@@ -337,11 +332,6 @@ func (w *sea) commit(owner *ship, fresh bool) {
 		if fresh || was == nil {
 			s.route(owner, w.epoch)
 		}
-		if w.storm {
-			for range w.rnd.IntN(4) {
-				w.ships[w.rnd.IntN(len(w.ships))].say()
-			}
-		}
 		time.Sleep(time.Duration(w.rnd.IntN(5)) * time.Millisecond)
 	}
 }
@@ -403,16 +393,9 @@ func (w *sea) step() {
 			w.commit(w.owner, false)
 			s.route(w.owner, w.epoch)
 		}
-	case 2: // a move; while its owner lives nothing is lost, whoever has a copy
-		w.storm = w.rnd.IntN(2) == 0
-		if !w.storm {
-			w.settled()
-		}
+	case 2: // a move
+		w.settled()
 		w.commit(s, true)
-		if w.storm {
-			time.Sleep(100 * time.Millisecond) // until it serves
-		}
-		w.storm = false
 	case 3: // the link to the follower is cut
 		if w.follower != nil {
 			w.link(w.owner.id, w.follower.id).cut()

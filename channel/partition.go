@@ -45,7 +45,6 @@ type partition struct {
 	gift     *feed    // replica on its way to a new owner
 	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
 	remains  *remains // of that tenure
-	hollow   hollow   // the last tenure that was one
 	waiting  []Input  // requests that came while the partition is rebuilt
 	sweeping bool     // replica has something that expires
 	sweepAt  time.Duration
@@ -263,9 +262,9 @@ func (p *partition) refuseAll(left unserved) {
 // obligations are what the log says about a partition's channels.
 type obligations struct{ occupied, open []Held }
 
-// open builds the channels from the obligations and everything the gateways said, and serves from now on. What waited for
-// that comes before anything else; it returns the requests that are still to be seen to.
-func (p *partition) open(t *tenure, log obligations) (left []Input) {
+// open builds the channels from the obligations and everything the gateways said, and serves from now on. It returns the
+// requests that waited for that.
+func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
@@ -305,27 +304,8 @@ func (p *partition) open(t *tenure, log obligations) (left []Input) {
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
 		"occupied", len(log.occupied), "channels", p.channels.n, "took", time.Since(p.since))
-	for _, in := range p.waiting {
-		if !p.deal(in) {
-			left = append(left, in)
-		}
-	}
-	p.waiting = nil
-	return left
-}
-
-// deal gives a request that waited to its channel, where their order matters; p.mu is held. False: it is still to be seen to.
-func (p *partition) deal(in Input) bool {
-	app, name, ok := in.opens()
-	if !ok {
-		return false
-	}
-	pos, ok := p.place(app, name)
-	if !ok {
-		return false
-	}
-	_, outcome := p.offer(pos, in, p.host.cfg.Mailbox)
-	return outcome == actor.Accepted
+	waited, p.waiting = p.waiting, nil
+	return waited
 }
 
 // activate makes a channel's actor. Nothing runs before its first message.
