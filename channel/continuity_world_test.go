@@ -27,6 +27,8 @@ type sea struct {
 	follower *ship
 	sailing  sync.WaitGroup
 	acked    map[string]string // id → serial
+	created  []string          // serials of messages that were acknowledged, without those that changed others
+	changed  map[string]int    // by such a serial: changes that were acknowledged
 }
 
 // ship is one node: a host and a gateway that listens to one channel and publishes to it.
@@ -137,7 +139,7 @@ func (w *sea) launch() *ship {
 	s.host = NewHost(HostConfig{
 		Log: w.log, Gateways: s, Hosts: s, Self: s.id, Lease: &s.lease, Partitions: 1, Series: s.id.Boot, Workers: 2,
 		Settings: func(string, string) Settings {
-			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Retention: 2 * time.Minute}
+			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Retention: 2 * time.Minute, Mutable: true}
 		},
 	})
 	w.mu.Lock()
@@ -196,7 +198,10 @@ func (s *ship) say() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.req++
-	p := &Publish{App: "app", Name: "room", Req: s.req, ID: fmt.Sprintf("%s:%d", s.id.Boot, s.req), Messages: []Message{{Name: "m"}}}
+	p := &Publish{App: "app", Name: "room", Req: s.req, ID: fmt.Sprintf("%s:%d", s.id.Boot, s.req), Messages: []Message{{Name: "m", Kind: StringData}}}
+	if e := s.sea.edit(); e != nil {
+		p.Messages[0] = Message{Name: "m", Kind: StringData, Data: []byte{'x'}, ClientID: "c", Edit: e}
+	}
 	s.asked = append(s.asked, p)
 	s.tell(p)
 }
@@ -246,6 +251,11 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 			return
 		}
 		p := s.asked[i]
+		if m.Refusal > Busy {
+			s.sea.Errorf("%v: %s about %+v was refused: %d", s.id, p.ID, p.Messages[0].Edit, m.Refusal)
+			s.asked = slices.Delete(s.asked, i, i+1)
+			return
+		}
 		if m.Refusal != Accepted {
 			s.later(func() {
 				if slices.Contains(s.asked, p) {
@@ -256,6 +266,7 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 		}
 		s.asked = slices.Delete(s.asked, i, i+1)
 		s.sea.ack(p.ID, m.Serial)
+		s.sea.remember(p, m.Serial)
 	}
 }
 
@@ -283,7 +294,7 @@ func (s *ship) mend() {
 	if !s.mending {
 		s.mending = true
 		s.recall++
-		s.tell(&History{App: "app", Name: "room", Req: s.recall, After: s.serial})
+		s.tell(&History{App: "app", Name: "room", Req: s.recall, After: s.serial, Raw: true})
 	}
 }
 
@@ -299,6 +310,63 @@ func (w *sea) ack(id, serial string) {
 		w.Errorf("%s was acknowledged as %s and as %s", id, was, serial)
 	}
 	w.acked[id] = serial
+}
+
+// edit is about one of the last messages that were acknowledged, or nil.
+func (w *sea) edit() *Edit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.created) == 0 || w.rnd.IntN(2) == 0 {
+		return nil
+	}
+	e := &Edit{Action: MessageAppend, Serial: w.created[max(0, len(w.created)-1-w.rnd.IntN(5))]}
+	if w.rnd.IntN(3) == 0 {
+		e.Action, e.Type = Annotate, "a:total.v1"
+	}
+	return e
+}
+
+// remember keeps what was acknowledged.
+func (w *sea) remember(p *Publish, serial string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := p.Messages[0].Edit; {
+	case e == nil:
+		w.created = append(w.created, serial+":000")
+	default:
+		w.changed[e.Serial]++
+	}
+}
+
+// judgeChanges asks the owner what became of messages: every acknowledged change is there, none twice.
+func (w *sea) judgeChanges() {
+	p := w.owner.host.layout.Load().part(0)
+	pos, _ := p.place("app", "room")
+	p.mu.Lock()
+	a := p.channels.find(pos)
+	p.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := w.owner.host.moment()
+	for serial, want := range w.changed {
+		if parseSerial(serial).ms <= now.UnixMs-a.state.profile.Retention.Milliseconds() {
+			continue // kept no longer
+		}
+		versions := a.state.lookup(now, &Lookup{What: LookupVersions, Serial: serial})
+		notes := a.state.lookup(now, &Lookup{What: LookupAnnotations, Serial: serial})
+		if versions.Refusal != Accepted {
+			w.Errorf("%s is not known to %v: %d", serial, w.owner.id, versions.Refusal)
+			continue
+		}
+		appends := len(versions.Deliveries) - 1
+		latest := versions.Deliveries[appends].Messages[0]
+		if got := appends + len(notes.Deliveries); got < want || len(latest.Data) != appends {
+			w.Errorf("%s has %d changes of %d, and the text %q of %d appends", serial, got, want, latest.Data, appends)
+		}
+	}
 }
 
 // commit makes an owner, and somebody its follower, and tells everybody in some order.
@@ -423,6 +491,7 @@ func (s *ship) route2(w *sea) { s.route(w.owner, w.epoch) }
 
 func (w *sea) rest() {
 	w.settled()
+	w.judgeChanges()
 	longest := w.ships[0]
 	for _, s := range w.ships {
 		if len(s.asked) > 0 {
@@ -454,7 +523,7 @@ func (w *sea) rest() {
 func TestSeasOfPublishes(t *testing.T) {
 	for seed := range uint64(*worldSeeds) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &sea{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+			w := &sea{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), links: map[[2]string]*simLink{}, acked: map[string]string{}, changed: map[string]int{}}
 			w.log = newFakeLog(t, time.Millisecond)
 			for range 3 {
 				w.launch().founder = true
@@ -485,7 +554,7 @@ func TestSeasOfPublishes(t *testing.T) {
 // Large histories travel in parts, and no more of them at once than a link can take.
 func TestLargeHistoriesAreHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &sea{T: t, rnd: rand.New(rand.NewPCG(1, 1)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+		w := &sea{T: t, rnd: rand.New(rand.NewPCG(1, 1)), links: map[[2]string]*simLink{}, acked: map[string]string{}, changed: map[string]int{}}
 		w.log = newFakeLog(t, time.Millisecond)
 		a, b := w.launch(), w.launch()
 		w.commit(a, true)
