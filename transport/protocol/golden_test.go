@@ -103,8 +103,8 @@ var goldenFrames = map[string]func(Format) []byte{
 	"ack_several": func(f Format) []byte {
 		return AppendAck(nil, f, 41, Ack{"01726585978590-001@series", 2}, Ack{"", 1}, Ack{"", 0}, Ack{"01726585978591-000@series", 12})
 	},
-	"nack":    func(f Format) []byte { return AppendNack(nil, f, 7, 1, NewError(CodeNoCapability)) },
-	"message": func(f Format) []byte { return AppendMessage(nil, f, "room", &goldenDelivery) },
+	"nack":                func(f Format) []byte { return AppendNack(nil, f, 7, 1, NewError(CodeNoCapability)) },
+	"message":             func(f Format) []byte { return AppendMessage(nil, f, "room", &goldenDelivery) },
 	"message_update":      func(f Format) []byte { return AppendMessage(nil, f, "room", goldenUpdate) },
 	"message_append":      func(f Format) []byte { return AppendMessage(nil, f, "room", goldenAppend) },
 	"message_append_full": func(f Format) []byte { return AppendMessage(nil, f, "room", Full(goldenAppend)) },
