@@ -104,6 +104,23 @@ var toGatewaySamples = map[string]ToGateway{
 }
 
 var toHostSamples = map[string]ToHost{
+	"past_ask":  &PastAsk{Stream: 300, Layout: 9},
+	"past_have": &PastHave{Stream: 300, Served: true, Copies: []PastCopy{{Part: 5, Of: 1<<64 - 1, Complete: true}, {Part: 300, Of: 7}}},
+	"past_take": &PastTake{
+		Stream: 300, Layout: 9, Part: 5, Page: 2,
+		After: PastPlace{Position{Hash: 1 << 63, App: "app", Name: "chän"}, "01700000000000-001@s"},
+	},
+	"past_page": &PastPage{
+		Stream: 300, Part: 5, Page: 2, Since: "01700000000000-000", Floor: "01700000000000-009", More: true,
+		Next: PastPlace{Position{Hash: 1, App: "app", Name: "other"}, ""},
+		Channels: []PastChannel{
+			{App: "app", Name: "room", Since: "01700000000000-000", Told: "01700000000000-001", Deliveries: []*Delivery{
+				{App: "app", Name: "room", Serial: "01700000000000-001@s", Prev: "01700000000000-000", ID: "id", ConnID: "conn", TimeMs: 1_700_000_000_000,
+					Messages: []Message{{Name: "n", Kind: BinaryData, Data: []byte{1, 2}}}},
+			}},
+			{App: "app", Name: "empty"},
+		},
+	},
 	"copy_begin": &CopyBegin{Stream: 7, Since: "01726585978590-001", Floor: "01726585978599-000"},
 	"copy_part": &CopyPart{Stream: 7, App: "demo", Name: "chat:a", Since: "01726585978590-001", Old: true, Deliveries: []*Delivery{
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},

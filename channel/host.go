@@ -48,8 +48,9 @@ type Host struct {
 
 	streams atomic.Uint64 // the last copy's number
 
-	cutting sync.Mutex // above partition.mu; held while the ring is cut anew
+	cutting sync.RWMutex // above partition.mu; held to write while the ring is cut anew
 	early   map[earlyKey]*session
+	asks    []earlyAsk
 }
 
 // roster is who the gateways are. It is immutable.

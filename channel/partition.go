@@ -41,6 +41,7 @@ type partition struct {
 
 	replica  *replica // what others published, or this node in a tenure that is over; nil: nothing
 	fetch    *fetch   // under way
+	lineage  *lineage // under way
 	wanted   wanted   // by the next owner, at the end of this tenure; zero: nothing
 	gift     *feed    // replica on its way to a new owner
 	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
@@ -233,6 +234,7 @@ func (p *partition) end() unserved {
 	}
 	p.leave()
 	p.bequeath()
+	p.endLineage()
 	p.fetch = nil
 	p.channels.all(func(a *activation) bool {
 		dropped := a.Drop()

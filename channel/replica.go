@@ -14,6 +14,7 @@ type replica struct {
 	since    Stamp  // all publishes behind it were kept by somebody who passed them on
 	floor    Stamp  // above all serials given
 	channels map[replicaKey]*copied
+	order    []Position // of the channels, once no more come; see inOrder
 }
 
 type replicaKey struct{ app, name string }
