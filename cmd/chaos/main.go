@@ -219,7 +219,7 @@ func play(ctx context.Context, bin string, channels int, keep bool, i int, sc sc
 			fmt.Printf("      logs: %s\n", filepath.Join(dir, "n*", "log"))
 		}
 	}()
-	s, err := newStage(ctx, bin, dir, channels)
+	s, err := newStage(ctx, bin, dir, channels, vacateDelay)
 	if err != nil {
 		return "", err
 	}
