@@ -91,6 +91,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
+	b.cluster.HandleRequest(kindAttachments, b.onAttachments)
 	b.cluster.HandleRequest(kindWhereabouts, b.onWhereabouts)
 	b.cluster.HandleRequest(kindDrain, b.onDrain)
 
