@@ -163,13 +163,19 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	s.waits = append(s.waits, attachWait{a: a, turn: a.turn, deadline: time.Now().Add(s.g.cfg.AttachTimeout)})
 }
 
-func (s *shard) admit(p *partition, a *attachment) {
-	ch := p.channels[a.key]
+// open is what is held on a channel, made where nothing is yet.
+func (s *shard) open(p *partition, key channelKey) *localChannel {
+	ch := p.channels[key]
 	if ch == nil {
-		ch = &localChannel{part: p, key: a.key}
-		p.channels[a.key] = ch
+		ch = &localChannel{part: p, key: key}
+		p.channels[key] = ch
 		s.channels.Add(1)
 	}
+	return ch
+}
+
+func (s *shard) admit(p *partition, a *attachment) {
+	ch := s.open(p, a.key)
 	a.ch, a.index = ch, len(ch.attachments)
 	ch.attachments = append(ch.attachments, a)
 	s.attachments.Add(1)

@@ -52,6 +52,9 @@ type Config struct {
 	// Observe is told of each request of an app when it was served; err is nil when it succeeded. It must not block. May be nil.
 	Observe func(r *http.Request, app string, err *protocol.ErrorInfo)
 
+	// Fixtures serves POST /stats, for tests of clients; nil does not.
+	Fixtures Fixtures
+
 	ServerID       string // sent as X-Ably-ServerId; "" sends none
 	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
 	MaxBodyBytes   int64  // bytes of a request body; 0 is 524288
@@ -177,6 +180,8 @@ func (c *call) route() *protocol.ErrorInfo {
 		return c.batch()
 	case path == "/stats" && get && c.cfg.Stats != nil:
 		return c.stats()
+	case path == "/stats" && c.r.Method == http.MethodPost && c.cfg.Fixtures != nil:
+		return c.addStats()
 	case path == "/apps" && c.r.Method == http.MethodPost && c.cfg.Apps:
 		return c.createApp()
 	}
