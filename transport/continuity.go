@@ -172,17 +172,39 @@ func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
 	if len(d.Messages) > 0 && (d.Messages[0].Edit != nil || a.wants != nil || a.granted&protocol.ModeAnnotationSubscribe != 0) {
 		return s.passForm(a, d)
 	}
-	own := d.ConnID == a.conn.id
 	switch {
 	case d.Presence != nil:
-		if !a.granted.Has(protocol.ModePresenceSubscribe) && !(own && a.granted.Has(protocol.ModePresence)) {
+		if d = a.members(d); d == nil {
 			return false
 		}
-	case !a.granted.Has(protocol.ModeSubscribe), own && a.deaf(d):
+	case !a.granted.Has(protocol.ModeSubscribe), d.ConnID == a.conn.id && a.deaf(d):
 		return false
 	}
 	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
 	return true
+}
+
+// members is what of a presence delivery is for the attachment, nil for nothing. Who does not watch members hears of its own
+// all the same: what the owner says of several connections may have some of them.
+func (a *attachment) members(d *channel.Delivery) *channel.Delivery {
+	if a.granted.Has(protocol.ModePresenceSubscribe) {
+		return d
+	}
+	if !a.granted.Has(protocol.ModePresence) {
+		return nil
+	}
+	others := func(m channel.Member) bool { return m.ConnID != a.conn.id }
+	switch {
+	case !slices.ContainsFunc(d.Presence, others):
+		return d
+	case d.ConnID != "":
+		return nil // all of one connection, which is another one
+	}
+	own := *d
+	if own.Presence = slices.DeleteFunc(slices.Clone(d.Presence), others); len(own.Presence) == 0 {
+		return nil
+	}
+	return &own
 }
 
 // rewind is how far back an attachment begins: so many messages, or so much time and so many messages at most.
