@@ -8,6 +8,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -152,9 +153,9 @@ func (s *shard) tellLost(ch *localChannel, serial string) {
 
 // fanOut sends a publish to the channel's listeners. With mending it is older than some of them, who begin later.
 func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
-	n := 0
+	n, hard := 0, s.g.cfg.Gates.Of(ch.key.app).Single(limits.ConnectionOutRate)
 	for _, a := range ch.attachments {
-		if !a.listening || mending && !newer(d.Serial, a.from) {
+		if !a.listening || mending && !newer(d.Serial, a.from) || hard > 0 && s.throttled(a, d, hard) {
 			continue
 		}
 		if s.pass(a, d) {

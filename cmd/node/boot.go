@@ -41,6 +41,7 @@ type boot struct {
 	authority  *authority
 	members    *membership
 	metering   *metering
+	limiting   *limiting
 	fellows    *fellows
 	servers    []*http.Server
 
@@ -68,7 +69,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	}
 	b.keys, b.authority = auth.NewKeys(static), newAuthority(b, static)
 	b.members = &membership{leading: make(chan struct{}, 1)}
-	b.metering = newMetering(b)
+	b.metering, b.limiting = newMetering(b), newLimiting(b)
 	b.fellows = newFellows(b)
 	c := n.cfg
 	b.cluster, err = cluster.New(cluster.Config{
@@ -89,6 +90,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.Handle(kindToHost, b.onToHost)
 	b.cluster.Handle(kindMeter, b.metering.onReport)
 	b.cluster.HandleRequest(kindForward, b.onForward)
+	b.cluster.HandleRequest(kindLimits, b.limiting.onSync)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
 	b.cluster.HandleRequest(kindAttachments, b.onAttachments)
@@ -127,13 +129,14 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.host = channel.NewHost(channel.HostConfig{
 		Tap: b.taps,
 		Log: joined[channel.Log](n.opts.joints.log, obligations{b.store}), Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
-		Settings: settingsOf(c, b.authority.namespace, b.taps.Wants), Partitions: c.Cluster.Partitions,
+		Settings: settingsOf(c, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel), Admission: b.limiting, Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
 	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
 		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log, Lifecycle: lifecyclesOf(&c).of,
+		Gates: b.limiting.gates, Purse: b.limiting.purse,
 	})
 	b.gateway.Fence(false) // until there is a lease: before, neither owners nor keys made at run time are known
 	if b.dispatcher, err = b.newDispatcher(c.Apps); err != nil {
@@ -149,6 +152,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.serve(e)
 	b.waiting.Go(b.metering.run)
 	b.waiting.Go(b.metering.write)
+	b.waiting.Go(b.limiting.run)
 	return b, nil
 }
 

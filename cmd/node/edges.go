@@ -61,8 +61,8 @@ func (b *boot) clientHandler() http.Handler {
 		fixtures = statsFixtures{b}
 	}
 	api := rest.New(rest.Config{
-		Fixtures: fixtures,
-		Backend:  b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		Gates: b.limiting.gates, Fixtures: fixtures,
 		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests

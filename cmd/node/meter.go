@@ -1,11 +1,11 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -160,11 +160,17 @@ func (m *metering) report() *meter.Report {
 	for id, n := range host.Opened {
 		of(id).Counters[meter.ChannelsOpened] = n
 	}
+	m.b.limiting.refusedChannels.Range(func(app, n any) bool {
+		of(app.(string)).Counters[meter.ChannelsRefused] = n.(*atomic.Uint64).Load()
+		return true
+	})
 	for id, s := range m.b.gateway.Metered() {
 		a := of(id)
 		a.Connections = s.Connections
 		c := &a.Counters
-		c[meter.ConnectionsOpened] = s.Connects
+		c[meter.ConnectionsOpened], c[meter.ConnectionsRefused], c[meter.ConnectionsFailed] = s.Connects, s.ConnectsRefused, s.ConnectsFailed
+		c[meter.InboundRealtimeRefused], c[meter.InboundRealtimeFailed] = s.RealtimeRefused, s.RealtimeFailed
+		c[meter.InboundRESTRefused], c[meter.InboundRESTFailed] = s.RESTRefused, s.RESTFailed
 		c[meter.InboundRealtime], c[meter.InboundRealtimeBytes] = s.Realtime, s.RealtimeBytes
 		c[meter.InboundREST], c[meter.InboundRESTBytes] = s.REST, s.RESTBytes
 		c[meter.OutboundRealtime], c[meter.OutboundRealtimeBytes] = s.Out, s.OutBytes
@@ -173,6 +179,7 @@ func (m *metering) report() *meter.Report {
 		c := &of(id).Counters
 		c[meter.TokenRequests], c[meter.TokenRequestsFailed] = s.Tokens, s.TokensFailed
 		c[meter.APIRequests], c[meter.APIRequestsFailed] = s.Others, s.OthersFailed
+		c[meter.TokenRequestsRefused], c[meter.APIRequestsRefused] = s.TokensRefused, s.OthersRefused
 	}
 	for _, id := range slices.Sorted(maps.Keys(apps)) {
 		r.Apps = append(r.Apps, *apps[id])
@@ -243,12 +250,7 @@ const tableMeterTaken, keyTaken = "meter-taken", "by"
 
 // account is whose an app is.
 func (m *metering) account(app string) string {
-	for i := range m.b.node.cfg.Apps {
-		if a := &m.b.node.cfg.Apps[i]; a.ID == app {
-			return cmp.Or(a.Account, accountOfAll)
-		}
-	}
-	return accountOfAll // provisioned at run time
+	return m.b.limiting.gates.Account(app).ID()
 }
 
 // takeOver goes on with what the log holds.
