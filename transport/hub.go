@@ -154,6 +154,8 @@ func (s *shard) fromOwner(c *command) {
 		s.registered(p, m)
 	case *channel.Occupancy:
 		s.occupancy(p, m)
+	case *channel.Refused:
+		s.turnedAway(p, m)
 	case *channel.Published:
 		s.answered(p, m.Req, m.Refusal, m)
 	case *channel.QueryResult:

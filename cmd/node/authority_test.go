@@ -54,7 +54,7 @@ func TestAppsAreOfTheCluster(t *testing.T) {
 	}
 	for _, n := range []*running{first, second} {
 		b := n.boot.Load()
-		settingsFor := settingsOf(n.cfg, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel)
+		settingsFor := settingsOf(n.cfg, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel, b.lifecycle())
 		if s := settingsFor(app.AppID, "slow:x"); s.VacateDelay != time.Hour {
 			t.Errorf("vacate delay of a namespace: %v", s.VacateDelay)
 		}

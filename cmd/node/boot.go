@@ -42,6 +42,7 @@ type boot struct {
 	members    *membership
 	metering   *metering
 	limiting   *limiting
+	feeding    atomic.Bool // the rule feed is served
 	fellows    *fellows
 	servers    []*http.Server
 
@@ -129,13 +130,13 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.host = channel.NewHost(channel.HostConfig{
 		Tap: b.taps,
 		Log: joined[channel.Log](n.opts.joints.log, obligations{b.store}), Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
-		Settings: settingsOf(c, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel), Admission: b.limiting, Partitions: c.Cluster.Partitions,
+		Settings: settingsOf(c, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel, b.lifecycle()), Admission: b.limiting, Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
 	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
 	b.gateway = transport.NewGateway(transport.GatewayConfig{
 		Owners: &owners{b, self, bootHash(self.Boot)}, Auth: b.keys, Partitions: c.Cluster.Partitions,
-		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log, Lifecycle: lifecyclesOf(&c).of,
+		NodeID: self.Node, Boot: self.Boot, Peers: b.fellows, Logger: b.log, Lifecycle: b.lifecycle(),
 		Gates: b.limiting.gates, Purse: b.limiting.purse,
 	})
 	b.gateway.Fence(false) // until there is a lease: before, neither owners nor keys made at run time are known
@@ -185,6 +186,7 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	}
 	if lifecyclesOf(&b.node.cfg).any() {
 		rules = append(rules, b.feed())
+		b.feeding.Store(true)
 	}
 	var events, taps []dispatch.Rule
 	for _, r := range rules {
@@ -199,7 +201,7 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	}
 	return dispatch.New(dispatch.Config{
 		Log:   joined[dispatch.EventLog](b.node.opts.joints.events, eventLog{b.store}),
-		Rules: events, Dial: b.node.net.Dial, Logger: b.log,
+		Rules: events, Settled: b.rulesSettled, Dial: b.node.net.Dial, Logger: b.log,
 		Counts: b.occupancyOf, Site: b.site, Complain: b.complain,
 	})
 }

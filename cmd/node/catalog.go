@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -27,17 +28,6 @@ func (a *authority) namespace(app, id string) (config.Namespace, bool) {
 		n, ok = all[namespacePlace{app, ""}] // what holds for the whole app
 	}
 	return n, ok
-}
-
-// membersMax are the bounds of presence sets that apps were provisioned with.
-func (a *authority) membersMax() map[string]int {
-	most := map[string]int{}
-	for id, app := range a.catalog.Load().apps {
-		if n := app.PresenceMax(); n > 0 {
-			most[id] = n
-		}
-	}
-	return most
 }
 
 // configured says whether the configuration has an app.
@@ -71,22 +61,38 @@ func (a *authority) applyApps(rows []raftstore.Row) {
 			next.namespaces[namespacePlace{app.ID, ""}] = config.Namespace{PresenceMembers: most}
 		}
 		for _, n := range app.Namespaces {
-			ns := namespaceOf(n)
+			ns, err := namespaceOf(n)
+			if err != nil {
+				a.b.log.Error("a namespace in the log cannot be read; it is left out", "app", app.ID, "namespace", n.ID, "err", err)
+				continue
+			}
 			if ns.PresenceMembers == nil {
 				ns.PresenceMembers = most
 			}
 			next.namespaces[namespacePlace{app.ID, n.ID}] = ns
 		}
 	}
-	a.catalog.Store(next)
+	before := a.catalog.Swap(next)
 	a.b.keys.Replace(keys)
+	a.b.applyRules(before, next)
 }
 
 // namespaceOf is a namespace of the log as the configuration has it.
-func namespaceOf(n auth.Namespace) config.Namespace {
+func namespaceOf(n auth.Namespace) (config.Namespace, error) {
+	if n.Config != nil {
+		given, err := decodeMap(n.Config)
+		if err != nil {
+			return config.Namespace{}, err
+		}
+		ns, problems := config.ReadNamespace(config.App{ID: "app"}, given)
+		if len(problems) > 0 {
+			return ns, errors.New(problems[0].String())
+		}
+		return ns, nil
+	}
 	ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy, PresenceMembers: n.PresenceMembers, MutableMessages: n.MutableMessages}
 	if n.VacatedDelayMs != nil {
 		ns.VacatedDelay = new(time.Duration(*n.VacatedDelayMs) * time.Millisecond)
 	}
-	return ns
+	return ns, nil
 }

@@ -42,6 +42,9 @@ type limiting struct {
 	mu     sync.Mutex
 	leader *limits.Leader
 	term   uint64 // of it
+
+	watches map[limits.Key]*limits.Watch // of the leader
+	values  map[limits.Key]int64         // as of the last second
 }
 
 func newLimiting(b *boot) *limiting {
@@ -133,6 +136,9 @@ func (l *limiting) run() {
 				said = now
 			}
 			l.sync(ctx, whole)
+			if whole {
+				l.watch(ctx, now)
+			}
 		}
 		if l.purse.Waiting() {
 			again.Reset(limitsAgain)
@@ -222,7 +228,7 @@ func (l *limiting) answer(boot string, s *limits.Sync) (*limits.Answer, error) {
 // lead begins anew with each term; l.mu is held.
 func (l *limiting) lead() {
 	if term := l.b.store.Term(); l.leader == nil || l.term != term {
-		l.leader, l.term = limits.NewLeader(), term
+		l.leader, l.term, l.watches = limits.NewLeader(), term, nil
 	}
 }
 
@@ -253,11 +259,8 @@ func (l *limiting) openChannels() func(limits.Key) int64 {
 // applyLimits takes over what the log says. The limits that channels apply themselves reach those that are open, too.
 func (a *authority) applyLimits(rows []raftstore.Row) {
 	sets := map[limits.Scope]limits.Set{}
-	for app, n := range a.membersMax() {
-		sets[limits.AppScope(app)] = limits.Set{limits.PresenceMembers: {Hard: int64(n)}}
-	}
 	for _, r := range rows {
-		set := sets[limits.Scope(r.Key)]
+		var set limits.Set
 		if err := json.Unmarshal(r.Value, &set); err != nil {
 			a.b.log.Error("limits in the log cannot be read; they are left out", "scope", r.Key, "err", err)
 			continue

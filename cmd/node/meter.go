@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -259,7 +260,7 @@ func (m *metering) takeOver(ctx context.Context, term uint64) error {
 		return err
 	}
 	state, _ := meterLog{m.b}.Rows(meter.TableState)
-	next, err := meter.Resume(term, state, meter.DefaultRetention, m.account)
+	next, err := meter.Resume(term, state, m.retention(), m.account)
 	if err != nil {
 		return err
 	}
@@ -289,4 +290,12 @@ func (m *metering) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(appChannels, prometheus.GaugeValue, float64(v.Channels), app)
 		out <- prometheus.MustNewConstMetric(appConnections, prometheus.GaugeValue, float64(v.Connections), app)
 	}
+}
+
+// retention is for how long rows are kept, from when their interval began. Each row says when it goes, so that all nodes
+// forget it at the same place in the log.
+func (m *metering) retention() meter.Retention {
+	c := m.b.node.cfg.Meter
+	d := meter.DefaultRetention
+	return meter.Retention{cmp.Or(c.Minutes, d[meter.Minute]), cmp.Or(c.Hours, d[meter.Hour]), cmp.Or(c.Days, d[meter.Day]), cmp.Or(c.Months, d[meter.Month])}
 }

@@ -37,6 +37,11 @@ type AppKey struct {
 	Secret     string `json:"secret"`
 	Capability string `json:"capability"` // as it was given
 	Revocable  bool   `json:"revocableTokens,omitempty"`
+
+	Name       string `json:"name,omitempty"`
+	Revoked    bool   `json:"revoked,omitempty"` // opens nothing any more
+	CreatedMs  int64  `json:"created,omitempty"`
+	ModifiedMs int64  `json:"modified,omitempty"`
 }
 
 // Namespace sets what differs for the channels whose name begins with "ID:".
@@ -50,6 +55,10 @@ type Namespace struct {
 	VacatedDelayMs *int64 `json:"vacatedDelay,omitempty"`
 	// PresenceMembers is how many members a channel has at most; nil means the general setting.
 	PresenceMembers *int `json:"presenceMembers,omitempty"`
+	// Config, of a namespace that an operator made, is all of it, as whoever knows about namespaces keeps it.
+	Config     json.RawMessage `json:"config,omitempty"`
+	CreatedMs  int64           `json:"created,omitempty"`
+	ModifiedMs int64           `json:"modified,omitempty"`
 }
 
 const (
@@ -144,6 +153,9 @@ func (a *App) AuthKeys() ([]Key, error) {
 		return keys, nil
 	}
 	for _, k := range a.Keys {
+		if k.Revoked {
+			continue
+		}
 		c, err := ParseCapabilityJSON(k.Capability)
 		if err != nil {
 			return nil, fmt.Errorf("key %s.%s: %w", a.ID, k.ID, err)
@@ -161,6 +173,7 @@ type Rule struct {
 	CreatedMs  int64           `json:"created"`
 	ModifiedMs int64           `json:"modified,omitempty"`
 	Disabled   bool            `json:"disabled,omitempty"`
+	After      uint64          `json:"after"` // seq of the last event before it was made
 	Config     json.RawMessage `json:"config"`
 }
 
@@ -170,18 +183,4 @@ func (a *App) Account() string {
 		return a.AccountID
 	}
 	return ""
-}
-
-// PresenceMax is the bound of presence sets in the limits that the app was made with, {"presence": {"maxMembers": N}}; 0 when
-// there is none.
-func (a *App) PresenceMax() int {
-	var l struct {
-		Presence struct {
-			MaxMembers int `json:"maxMembers"`
-		} `json:"presence"`
-	}
-	if json.Unmarshal(a.Limits, &l) != nil || l.Presence.MaxMembers < 0 {
-		return 0
-	}
-	return l.Presence.MaxMembers
 }

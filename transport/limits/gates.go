@@ -290,3 +290,19 @@ func (g *Gates) Account(app string) Scope {
 	defer g.mu.Unlock()
 	return AccountScope(g.config.Account(app))
 }
+
+// ScopeLimits are the limits of one scope.
+type ScopeLimits struct {
+	ID     Scope
+	Limits Set
+	Has    func(app string) bool // whether an app is in the scope
+}
+
+// Scopes are all that have limits, in order.
+func (g *Gates) Scopes() []ScopeLimits {
+	var list []ScopeLimits
+	for _, s := range g.scopes() {
+		list = append(list, ScopeLimits{s.id, s.limits, s.has})
+	}
+	return list
+}

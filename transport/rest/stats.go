@@ -146,44 +146,8 @@ func (c *call) stats() *protocol.ErrorInfo {
 
 func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
 	q = meter.Query{Limit: limitDefault, ToMs: time.Now().UnixMilli()}
-	bad := func(err error) *protocol.ErrorInfo {
-		return protocol.Errorf(protocol.CodeBadParamValue, "%v", err)
-	}
-	unit := c.query.Get("unit")
-	if unit == "" {
-		unit = c.query.Get("by")
-	}
-	var failure error
-	if q.Unit, failure = meter.ParseUnit(unit); failure != nil {
-		return q, bad(failure)
-	}
-	if text := c.query.Get("start"); text != "" {
-		if q.FromMs, _, failure = meter.ParseTime(text); failure != nil {
-			return q, bad(failure)
-		}
-	}
-	if text := c.query.Get("end"); text != "" {
-		if _, q.ToMs, failure = meter.ParseTime(text); failure != nil {
-			return q, bad(failure)
-		}
-	}
-	if q.FromMs > q.ToMs {
-		return q, protocol.Errorf(protocol.CodeBadParamValue, "start lies behind end")
-	}
-	q.FromMs = q.Unit.Start(q.FromMs) // the interval that it lies in is meant, too
-	if text := c.query.Get("limit"); text != "" {
-		n, failure := strconv.Atoi(text)
-		if failure != nil || n < 1 || n > limitMax {
-			return q, protocol.Errorf(protocol.CodeBadParamValue, "limit has to be a number from 1 to %d, this is %.40q", limitMax, text)
-		}
-		q.Limit = n
-	}
-	switch text := c.query.Get("direction"); text {
-	case "", "backwards":
-	case "forwards":
-		q.Forwards = true
-	default:
-		return q, protocol.Errorf(protocol.CodeBadParamValue, `direction has to be "backwards" or "forwards", this is %.40q`, text)
+	if bad := q.Read(c.query); bad != nil {
+		return q, protocol.Errorf(protocol.CodeBadParamValue, "%v", bad)
 	}
 	return q, nil
 }
