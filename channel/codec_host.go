@@ -69,9 +69,7 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 			w.remains(r)
 		}
 	default:
-		if !w.past(m) {
-			panic(fmt.Sprintf("channel: no frame for %T", m))
-		}
+		panic(fmt.Sprintf("channel: no frame for %T", m))
 	}
 	return w
 }
@@ -104,9 +102,7 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameLeft:
 		m = &Left{Stream: r.uint(), Channels: r.remains()}
 	default:
-		if m = r.past(t, frame); m == nil {
-			return nil, unknownFrame(t)
-		}
+		return nil, unknownFrame(t)
 	}
 	if err := r.end(); err != nil {
 		return nil, err

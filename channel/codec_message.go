@@ -34,12 +34,8 @@ func decodePublish(frame []byte) (ToOwner, error) {
 }
 
 func (w *writer) delivery(m *Delivery) {
-	switch {
-	case m.Presence != nil:
+	if m.Presence != nil {
 		w.presenceDelivery(m)
-		return
-	case anyEdit(m.Messages):
-		w.deliveryEdited(m)
 		return
 	}
 	w.byte(frameDelivery)
@@ -68,17 +64,6 @@ func decodeDelivery(frame []byte) (*Delivery, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// decodeAnyDelivery reads a Delivery of any type.
-func decodeAnyDelivery(t byte, frame []byte) (*Delivery, error) {
-	switch t {
-	case frameDelivery, framePresenceDelivery:
-		return decodeDelivery(frame)
-	case frameDeliveryEdited:
-		return decodeDeliveryEdited(frame)
-	}
-	return nil, fmt.Errorf("%w: no delivery", ErrFrame)
 }
 
 // deliveries writes a number of Deliveries, each as a frame of its own behind its length.
@@ -110,12 +95,11 @@ func (r *reader) deliveries(frame []byte) []*Delivery {
 			return nil
 		}
 		inner := frame[r.at : r.at+int(size)]
-		t, err := frameType(inner)
-		if err != nil {
+		if t, err := frameType(inner); err != nil || t != frameDelivery && t != framePresenceDelivery {
 			r.fail("no delivery")
 			return nil
 		}
-		d, err := decodeAnyDelivery(t, inner)
+		d, err := decodeDelivery(inner)
 		if err != nil {
 			r.fail(err.Error())
 			return nil

@@ -27,13 +27,7 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.text(m.App)
 		w.register(m)
 	case *Publish:
-		if m.special() {
-			w.publishEdit(m)
-		} else {
-			w.publish(m)
-		}
-	case *Lookup:
-		w.lookup(m)
+		w.publish(m)
 	case *Query:
 		w.byte(frameQuery)
 		w.uint(m.Req)
@@ -47,7 +41,7 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.text(m.Prefix)
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
 	case *History:
-		w.byte(frameHistoryAsked)
+		w.byte(frameHistory)
 		w.uint(m.Req)
 		w.name(m.App, m.Name)
 		w.text(m.After)
@@ -57,7 +51,6 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
 		w.bool(m.Backwards)
 		w.byte(byte(m.Of))
-		w.bool(m.Raw)
 	case *PresenceChange:
 		w.presenceChange(m)
 	case *PresenceQuery:
@@ -87,11 +80,6 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 		m = reg
 	case framePublish:
 		return decodePublish(frame)
-	case framePublishEdit:
-		return decodePublishEdit(frame)
-	case frameLookup:
-		r = newReader(frame)
-		m = r.lookup()
 	case frameQuery:
 		r = newReader(frame)
 		m = &Query{Req: r.uint(), App: r.string(), Name: r.string()}
@@ -102,12 +90,12 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 			After:  Position{Hash: r.uint(), App: r.string(), Name: r.string()},
 			Prefix: r.string(), Limit: int(r.count()),
 		}
-	case frameHistoryAsked:
+	case frameHistory:
 		r = newReader(frame)
 		m = &History{
 			Req: r.uint(), App: r.string(), Name: r.string(), After: r.string(), Until: r.string(),
 			StartMs: r.int(), EndMs: r.int(), Limit: int(r.count()), Backwards: r.bool(),
-			Of: Of(r.small(uint64(OnlyPresence), "unknown kind of publishes")), Raw: r.bool(),
+			Of: Of(r.small(uint64(OnlyPresence), "unknown kind of publishes")),
 		}
 	case framePresenceChange:
 		r = newReader(frame)

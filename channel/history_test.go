@@ -200,7 +200,7 @@ func (st *stand) wants(in Input, want string) *stand {
 }
 
 func pubID(g Gateway, id string) Input {
-	return Input{Kind: InPublish, From: g, Publish: &Publish{App: "app", Name: "room", Req: 7, ID: id, Messages: []Message{{Name: id}}}}
+	return Input{Kind: InPublish, From: g, Publish: &Publish{App: "app", Name: "room", Req: 7, ID: id}}
 }
 
 // Nothing is shown or acknowledged before the follower has it.

@@ -2,7 +2,6 @@ package channel
 
 import (
 	"sync/atomic"
-	"time"
 
 	"innkeeper/cluster/ring"
 )
@@ -15,8 +14,7 @@ type layout struct {
 	parts  []partition
 
 	// former is the layout before: who owned or followed then still has what was published. nil: nobody needs it.
-	former    atomic.Pointer[layout]
-	settledAt atomic.Int64 // on the host's clock: all partitions were served by then; 0: not yet
+	former atomic.Pointer[layout]
 }
 
 func newLayout(h *Host, table ring.Table) *layout {
@@ -44,22 +42,15 @@ func (p *partition) place(app, name string) (Position, bool) {
 	return Position{Hash: hash, App: app, Name: name}, ring.Partition(hash, len(p.of.parts)) == p.id
 }
 
-// Layout cuts the ring anew. All tenures end; what they knew of the past is kept for those who own its ranges now (see
-// Settled). It is called by the goroutine that calls Acquire, before the first Acquire under the layout. The same layout
+// Layout cuts the ring anew. All tenures end; what they knew of the past is kept for those who own its ranges now, until
+// Settled. It is called by the goroutine that calls Acquire, before the first Acquire under the layout. The same layout
 // again changes nothing.
 func (h *Host) Layout(table ring.Table) {
-	for _, a := range h.cut(table) {
-		h.FromHost(a.from, a.part, a.epoch, a.m)
-	}
-}
-
-// cut does it, and returns what others have asked for early.
-func (h *Host) cut(table ring.Table) []earlyAsk {
 	h.cutting.Lock()
 	defer h.cutting.Unlock()
 	was := h.layout.Load()
 	if len(table.Slots) == len(was.parts) && table.Began == was.began {
-		return nil
+		return
 	}
 	next := newLayout(h, table)
 	for i := range was.parts {
@@ -78,36 +69,6 @@ func (h *Host) cut(table ring.Table) []earlyAsk {
 		next.former.Store(was)
 	}
 	h.layout.Store(next)
-	asks := h.asks
-	h.asks = nil
-	return asks
-}
-
-// earlyAsk is a question about a layout that is not known here yet.
-type earlyAsk struct {
-	from  GatewayID
-	part  uint32
-	epoch uint64
-	m     *PastAsk
-}
-
-// earlyAsksMax bounds what is kept; who is not answered asks again.
-const earlyAsksMax = 2 * ring.PartitionsMax
-
-// keepAsk keeps a question until its layout is known; false when it is known meanwhile.
-func (h *Host) keepAsk(a earlyAsk) bool {
-	if a.m.Layout <= h.layout.Load().began {
-		return false
-	}
-	h.cutting.Lock()
-	defer h.cutting.Unlock()
-	if a.m.Layout <= h.layout.Load().began {
-		return false
-	}
-	if len(h.asks) < earlyAsksMax {
-		h.asks = append(h.asks, a)
-	}
-	return true
 }
 
 // retire ends the partition with its layout. Sessions that were begun for the next one go on there.
@@ -119,9 +80,6 @@ func (p *partition) retire(next *layout) {
 	if heir := next.part(p.id); heir != nil {
 		for g, s := range p.sessions {
 			heir.welcome(g, s)
-		}
-		if r := p.replica; r != nil && r.epoch >= next.began {
-			heir.replica, p.replica = r, nil // a copy that was begun before this node had heard
 		}
 	}
 	p.sessions = nil
@@ -208,19 +166,10 @@ func (h *Host) keepEarly(l *layout, g Gateway, part uint32, epoch uint64, m ToOw
 	return true, true
 }
 
-// Settled says that each partition of the layout that began with an epoch is served by its owner. What the layout before
-// had is not all there is from now on. It is kept a little longer: an owner that dies before its follower has been sent
-// everything leaves nothing else. Settled is called again and again.
+// Settled says that each partition of the layout that began with an epoch is served by its owner: what is left here of the
+// layout before is let go.
 func (h *Host) Settled(began uint64) {
-	l := h.layout.Load()
-	if l.began != began {
-		return
-	}
-	now := h.elapsed()
-	if !l.settledAt.CompareAndSwap(0, int64(now)) && now-time.Duration(l.settledAt.Load()) > formerKept {
+	if l := h.layout.Load(); l.began == began {
 		l.former.Store(nil)
 	}
 }
-
-// formerKept is how long the layout before is kept when nobody needs it any more, unless an owner dies.
-const formerKept = 2 * time.Minute

@@ -23,8 +23,6 @@ const (
 	cmdTableDelete  command = 11
 	cmdFold         command = 12
 	cmdRepartition  command = 13
-	cmdNotice       command = 16
-	cmdTableSwap    command = 17
 )
 
 const commandVersion = 1
@@ -57,10 +55,6 @@ func (c command) String() string {
 		return "fold"
 	case cmdRepartition:
 		return "repartition"
-	case cmdNotice:
-		return "notice"
-	case cmdTableSwap:
-		return "table-swap"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -73,7 +67,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdRepartition && c != cmdNotice && c != cmdTableSwap {
+	if c < cmdNoop || c > cmdRepartition {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -242,10 +236,8 @@ func checkCommand(b []byte) error {
 		_, err = decodeCursor(body)
 	case cmdTrim, cmdFold:
 		_, err = decodeTrim(body)
-	case cmdTablePut, cmdTableDelete, cmdTableSwap:
+	case cmdTablePut, cmdTableDelete:
 		_, err = decodeTableChange(cmd, body)
-	case cmdNotice:
-		_, err = decodeNotice(body)
 	case cmdRepartition:
 		_, err = decodeRepartition(body)
 	}

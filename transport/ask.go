@@ -8,8 +8,6 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
-	"innkeeper/transport/limits"
-	"innkeeper/transport/protocol"
 )
 
 // Publish puts messages on a channel, for callers other than connections, and returns the channelSerial they got. The
@@ -23,15 +21,8 @@ func (g *Gateway) Publish(ctx context.Context, app, name string, p channel.Publi
 		p.ID = base64.RawURLEncoding.EncodeToString(b[:])
 	}
 	p.Req = g.requestID.Add(1)
-	tally := g.tallies.of(app)
-	if r := g.cfg.Gates.Of(app).Spend(limits.MessageRate, len(p.Messages)); r != nil {
-		refusal := r.Info()
-		tally.fault(refusal, len(p.Messages), true)
-		return "", refusal
-	}
 	m, err := g.ask(ctx, ring.Hash(app, name), p.Req, &p)
 	if err != nil {
-		tally.fault(protocol.AsError(err), len(p.Messages), true)
 		return "", err
 	}
 	g.count.messagesIn.Add(uint64(len(p.Messages)))
@@ -67,17 +58,6 @@ func (g *Gateway) Presence(ctx context.Context, app, name string, q channel.Pres
 		return channel.PresencePage{}, err
 	}
 	return *m.(*channel.PresencePage), nil
-}
-
-// Lookup asks the owner for one message that a channel keeps, its versions or its annotations. The gateway sets q's App,
-// Name and Req. A message that is not kept is channel.NotFound.
-func (g *Gateway) Lookup(ctx context.Context, app, name string, q channel.Lookup) (channel.HistoryResult, error) {
-	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
-	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, &q)
-	if err != nil {
-		return channel.HistoryResult{}, err
-	}
-	return *m.(*channel.HistoryResult), nil
 }
 
 // listAhead is how many partitions one step of List asks at the same time, at most.

@@ -8,7 +8,6 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
-	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -50,7 +49,7 @@ func (s *shard) listen(a *attachment, from string) {
 
 // hears says whether deliveries are for the attachment. A member hears of itself.
 func (a *attachment) hears() bool {
-	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence|protocol.ModeAnnotationSubscribe) != 0
+	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence) != 0
 }
 
 func (a *attachment) unlisten() {
@@ -69,7 +68,7 @@ func (s *shard) mend(ch *localChannel) {
 }
 
 func (s *shard) askMissed(ch *localChannel) {
-	s.recall(ch, channel.History{After: ch.serial, Raw: true}, func(r *channel.HistoryResult) { s.mended(ch, r) })
+	s.recall(ch, channel.History{After: ch.serial}, func(r *channel.HistoryResult) { s.mended(ch, r) })
 }
 
 // recall asks for the past of a channel. then runs on this shard; it gets nil when there is no answer.
@@ -153,9 +152,9 @@ func (s *shard) tellLost(ch *localChannel, serial string) {
 
 // fanOut sends a publish to the channel's listeners. With mending it is older than some of them, who begin later.
 func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
-	n, hard := 0, s.g.cfg.Gates.Of(ch.key.app).Single(limits.ConnectionOutRate)
+	n := 0
 	for _, a := range ch.attachments {
-		if !a.listening || mending && !newer(d.Serial, a.from) || hard > 0 && s.throttled(a, d, hard) {
+		if !a.listening || mending && !newer(d.Serial, a.from) {
 			continue
 		}
 		if s.pass(a, d) {
@@ -170,42 +169,17 @@ func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
 
 // pass sends a publish to one attachment, unless its modes are others or it is the connection's own and not wanted back.
 func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
-	if len(d.Messages) > 0 && (d.Messages[0].Edit != nil || a.wants != nil || a.granted&protocol.ModeAnnotationSubscribe != 0) {
-		return s.passForm(a, d)
-	}
+	own := d.ConnID == a.conn.id
 	switch {
 	case d.Presence != nil:
-		if d = a.members(d); d == nil {
+		if !a.granted.Has(protocol.ModePresenceSubscribe) && !(own && a.granted.Has(protocol.ModePresence)) {
 			return false
 		}
-	case !a.granted.Has(protocol.ModeSubscribe), d.ConnID == a.conn.id && a.deaf(d):
+	case !a.granted.Has(protocol.ModeSubscribe), own && a.noEcho:
 		return false
 	}
 	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
 	return true
-}
-
-// members is what of a presence delivery is for the attachment, nil for nothing. Who does not watch members hears of its own
-// all the same: what the owner says of several connections may have some of them.
-func (a *attachment) members(d *channel.Delivery) *channel.Delivery {
-	if a.granted.Has(protocol.ModePresenceSubscribe) {
-		return d
-	}
-	if !a.granted.Has(protocol.ModePresence) {
-		return nil
-	}
-	others := func(m channel.Member) bool { return m.ConnID != a.conn.id }
-	switch {
-	case !slices.ContainsFunc(d.Presence, others):
-		return d
-	case d.ConnID != "":
-		return nil // all of one connection, which is another one
-	}
-	own := *d
-	if own.Presence = slices.DeleteFunc(slices.Clone(d.Presence), others); len(own.Presence) == 0 {
-		return nil
-	}
-	return &own
 }
 
 // rewind is how far back an attachment begins: so many messages, or so much time and so many messages at most.
@@ -259,7 +233,7 @@ func (s *shard) replay(a *attachment, m *channel.Registered) {
 	a.replaying = true
 	p := &playback{shard: s, a: a, turn: a.turn, counts: m.Counts, serial: a.serial}
 	if a.serial != "" {
-		p.ask(channel.History{After: a.serial, Raw: true}, p.resumed)
+		p.ask(channel.History{After: a.serial}, p.resumed)
 		return
 	}
 	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax), Of: channel.OnlyMessages}
@@ -310,7 +284,7 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 	}
 	p.play(r.Deliveries)
 	if r.More && a.hears() {
-		p.ask(channel.History{After: p.serial, Raw: true}, p.resumed)
+		p.ask(channel.History{After: p.serial}, p.resumed)
 		return
 	}
 	p.finish(p.serial, r.Serial, 0, nil)
@@ -321,7 +295,7 @@ func (p *playback) rewound(r *channel.HistoryResult) {
 	list := slices.Clone(r.Deliveries)
 	slices.Reverse(list)
 	start, flags := r.Serial, protocol.Flags(0)
-	if len(list) > 0 && p.a.hears() {
+	if len(list) > 0 && p.a.granted.Has(protocol.ModeSubscribe) {
 		start, flags = list[0].Prev, protocol.FlagHasBacklog
 	}
 	var err *protocol.ErrorInfo

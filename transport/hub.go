@@ -34,7 +34,6 @@ type shard struct {
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
 	slow     []*roll      // SYNCs of connections that have much to read already
 	touched  []*localChannel
-	resting  []rest
 	dirty    []*conn // have frames that this shard has to flush
 	acked    []*conn // have answers that this shard has to emit
 	out      flusher
@@ -85,7 +84,7 @@ func (s *shard) run() {
 			return
 		}
 		s.finishBatch()
-		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0 || len(s.resting) > 0) {
+		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0) {
 			s.ticking = true
 			s.timer.Reset(tick)
 		}
@@ -154,8 +153,6 @@ func (s *shard) fromOwner(c *command) {
 		s.registered(p, m)
 	case *channel.Occupancy:
 		s.occupancy(p, m)
-	case *channel.Refused:
-		s.turnedAway(p, m)
 	case *channel.Published:
 		s.answered(p, m.Req, m.Refusal, m)
 	case *channel.QueryResult:
@@ -213,7 +210,6 @@ func (s *shard) sendNew(c *conn, encode func(dst []byte) []byte) {
 // tick looks at deadlines and asks again what was refused.
 func (s *shard) tick(now time.Time) {
 	s.expireAttaches(now)
-	s.rouse(now)
 	s.goOn()
 	for _, p := range s.parts {
 		if p != nil && p.head != nil {
@@ -272,55 +268,41 @@ func (s *shard) occupancy(p *partition, m *channel.Occupancy) {
 	}
 }
 
-// frameCache holds the frames of the delivery or occupancy event that is being fanned out: one per format, name and form,
-// and there are hardly ever more than two.
+// frameCache holds the frames of the delivery or occupancy event that is being fanned out: one per format and name of
+// an attachment, and there are hardly ever more than two.
 type frameCache struct {
 	of     any // the event
 	frames []cachedFrame
-	forms  []form // of the event, when it is a delivery
-}
-
-// frameKey is what the bytes of an event's frame depend on.
-type frameKey struct {
-	format protocol.Format
-	which  channel.Category
-	as     variant
-	base   *channel.Delivery // of a delta
-	name   string
 }
 
 type cachedFrame struct {
-	frameKey
-	bytes []byte
+	format protocol.Format
+	which  channel.Category
+	name   string
+	bytes  []byte
 }
 
-// turn makes room for the frames of another event.
-func (f *frameCache) turn(of any) {
+func (f *frameCache) find(of any, format protocol.Format, name string, which channel.Category) []byte {
 	if f.of != of {
-		f.forget()
-		f.of = of
+		clear(f.frames)
+		f.of, f.frames = of, f.frames[:0]
 	}
-}
-
-func (f *frameCache) find(of any, key frameKey) []byte {
-	f.turn(of)
 	for i := range f.frames {
-		if e := &f.frames[i]; e.frameKey == key {
+		if e := &f.frames[i]; e.format == format && e.which == which && e.name == name {
 			return e.bytes
 		}
 	}
 	return nil
 }
 
-func (f *frameCache) keep(key frameKey, b []byte) []byte {
-	frame := bytes.Clone(seal(b, key.format))
-	f.frames = append(f.frames, cachedFrame{key, frame})
+func (f *frameCache) keep(format protocol.Format, name string, which channel.Category, b []byte) []byte {
+	frame := bytes.Clone(seal(b, format))
+	f.frames = append(f.frames, cachedFrame{format: format, which: which, name: name, bytes: frame})
 	return frame
 }
 
 func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d *channel.Delivery) []byte {
-	key := frameKey{format: format, name: name}
-	if frame := f.find(d, key); frame != nil {
+	if frame := f.find(d, format, name, 0); frame != nil {
 		return frame
 	}
 	if d.Presence != nil {
@@ -328,30 +310,27 @@ func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d
 	} else {
 		fl.encode = protocol.AppendMessage(begin(fl.encode), format, name, d)
 	}
-	return f.keep(key, fl.encode)
+	return f.keep(format, name, 0, fl.encode)
 }
 
 func (f *frameCache) occupancy(fl *flusher, g *Gateway, format protocol.Format, name string, c *channel.Counts, which channel.Category) []byte {
-	key := frameKey{format: format, which: which, name: name}
-	if frame := f.find(c, key); frame != nil {
+	if frame := f.find(c, format, name, which); frame != nil {
 		return frame
 	}
 	fl.encode = protocol.AppendOccupancy(begin(fl.encode), format, name, g.eventID(), time.Now().UnixMilli(), c, which)
-	return f.keep(key, fl.encode)
+	return f.keep(format, name, which, fl.encode)
 }
 
 func (f *frameCache) sync(fl *flusher, format protocol.Format, name, position string, m *channel.PresencePage) []byte {
-	key := frameKey{format: format, name: name}
-	if frame := f.find(m, key); frame != nil {
+	if frame := f.find(m, format, name, 0); frame != nil {
 		return frame
 	}
 	fl.encode = protocol.AppendSync(begin(fl.encode), format, name, position, m.Members)
-	return f.keep(key, fl.encode)
+	return f.keep(format, name, 0, fl.encode)
 }
 
 // forget lets go of the last event.
 func (f *frameCache) forget() {
 	clear(f.frames)
-	clear(f.forms)
-	f.of, f.frames, f.forms = nil, f.frames[:0], f.forms[:0]
+	f.of, f.frames = nil, f.frames[:0]
 }

@@ -67,14 +67,12 @@ type attachment struct {
 
 	listening bool   // messages flow, those behind from
 	from      string //
-	throttled bool   // left out for a moment: its connection gets more than it may
 	replaying bool   // confirmed and inWait: what was published before is being asked for
 
 	params   map[string]string
 	watch    *watch
-	wants    *wishes // nil for most
-	roll     *roll   // a SYNC under way
-	promised bool    // ATTACHED said that one follows
+	roll     *roll // a SYNC under way
+	promised bool  // ATTACHED said that one follows
 }
 
 // attachOrder is an ATTACH that passed all checks of the connection.
@@ -86,7 +84,6 @@ type attachOrder struct {
 	params  map[string]string // what is recognised, as applied; nil when nothing is
 	watch   *watch            // nil unless occupancy events were asked for
 	rewind  *rewind           // nil unless asked for
-	wants   *wishes           // nil unless messages are wanted in other forms
 }
 
 // attachWait is an entry of a shard's list of unconfirmed attaches.
@@ -126,7 +123,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.conn.ended.Load() != 0 && a.ch == nil {
 		return // its doGone has passed or will find nothing
 	}
-	before, watched := channel.Counts{}, a.watches()
+	before, watched := channel.Counts{}, a.watch != nil
 	if a.ch == nil {
 		s.admit(p, a)
 	} else {
@@ -136,11 +133,6 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.inWait {
 		ch.unwait(a)
 	}
-	if a.lostTrack(o) {
-		a.attached = false
-		a.unlisten()
-	}
-	a.wants = o.wants
 	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
 	if !a.hears() {
 		a.unlisten()
@@ -150,8 +142,8 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	for i := range after {
 		ch.counts[i] += after[i] - before[i]
 	}
-	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
-	if a.attached && before == after && !watched && !a.watches() {
+	ch.watchers += int32(btoi(a.watch != nil) - btoi(watched))
+	if a.attached && before == after && !watched && a.watch == nil {
 		s.sendAttached(a, ch.serial, protocol.FlagResumed, nil)
 		s.sync(a)
 		return
@@ -164,19 +156,13 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	s.waits = append(s.waits, attachWait{a: a, turn: a.turn, deadline: time.Now().Add(s.g.cfg.AttachTimeout)})
 }
 
-// open is what is held on a channel, made where nothing is yet.
-func (s *shard) open(p *partition, key channelKey) *localChannel {
-	ch := p.channels[key]
+func (s *shard) admit(p *partition, a *attachment) {
+	ch := p.channels[a.key]
 	if ch == nil {
-		ch = &localChannel{part: p, key: key}
-		p.channels[key] = ch
+		ch = &localChannel{part: p, key: a.key}
+		p.channels[a.key] = ch
 		s.channels.Add(1)
 	}
-	return ch
-}
-
-func (s *shard) admit(p *partition, a *attachment) {
-	ch := s.open(p, a.key)
 	a.ch, a.index = ch, len(ch.attachments)
 	ch.attachments = append(ch.attachments, a)
 	s.attachments.Add(1)
@@ -215,11 +201,11 @@ func (s *shard) remove(a *attachment) {
 	for i, n := range protocol.ModeCounts(a.granted) {
 		ch.counts[i] -= n
 	}
-	if a.watches() {
+	if a.watch != nil {
 		ch.watchers--
 	}
 	a.unlisten()
-	a.ch, a.attached, a.watch, a.params, a.wants, a.roll = nil, false, nil, nil, nil, nil
+	a.ch, a.attached, a.watch, a.params, a.roll = nil, false, nil, nil, nil
 	s.attachments.Add(-1)
 	s.touch(ch)
 }
@@ -342,7 +328,6 @@ func (s *shard) sendAttached(a *attachment, serial string, flags protocol.Flags,
 		flags |= protocol.FlagHasPresence
 		a.promised = true
 	}
-	a.wants.anew()
 	s.sendNew(a.conn, func(dst []byte) []byte {
 		return protocol.AppendAttached(dst, a.conn.format, &protocol.Attached{
 			Channel: a.name, ChannelSerial: serial, Flags: a.granted | flags, Params: a.params, Error: err,

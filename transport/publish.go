@@ -11,18 +11,8 @@ import (
 
 // publish serves a MESSAGE: it checks it, takes its place in the window of un-acknowledged publishes and hands it to the
 // channel's shard. A full window or queue makes the read loop wait here, and with it the client.
-func (c *conn) publish(pm *protocol.ProtocolMessage) { c.put(pm, c.checkPublish) }
-
-func (c *conn) put(pm *protocol.ProtocolMessage, check func(*protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo)) {
-	p, err := check(pm)
-	if err != nil {
-		c.nack(pm, err)
-		return
-	}
-	err, ended := c.limitPublish(len(p.Messages))
-	if ended {
-		return
-	}
+func (c *conn) publish(pm *protocol.ProtocolMessage) {
+	p, err := c.checkPublish(pm)
 	if err != nil {
 		c.nack(pm, err)
 		return
@@ -49,13 +39,7 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if err != nil {
 		return nil, err
 	}
-	changes := protocol.Changes(pm.Messages)
-	if !changes {
-		err = c.mayPublish(pm.Channel, name, protocol.ModePublish, auth.Publish)
-	} else if name.Qualifier != "" {
-		err = auth.Denied(auth.MessageUpdateOwn, name.Resource())
-	}
-	if err != nil {
+	if err := c.mayPublish(pm.Channel, name); err != nil {
 		return nil, err
 	}
 	if pm.Params["_forceNack"] == "true" {
@@ -64,44 +48,11 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if pm.TooMany {
 		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.maxMessageSize(c.gate)})
+	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
 	if err != nil {
 		return nil, err
 	}
-	if base == "" {
-		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
-	}
-	p := &channel.Publish{
-		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
-	}
-	if changes {
-		p.MaxBytes = c.g.cfg.MaxMessageSize
-		p.OwnOnly, err = c.identity.Change(&messages[0], name.Resource())
-		return p, err
-	}
-	if p.Ephemeral, err = protocol.Ephemeral(messages); err != nil {
-		return nil, err
-	}
-	p.Ephemeral = p.Ephemeral || pm.Params["ephemeral"] == "true"
-	return p, c.identity.Claim(messages)
-}
-
-// annotate serves an ANNOTATION: its annotations are published like messages.
-func (c *conn) annotate(pm *protocol.ProtocolMessage) { c.put(pm, c.checkAnnotations) }
-
-func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo) {
-	name, err := c.channelName(pm.Channel)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.mayPublish(pm.Channel, name, protocol.ModeAnnotationPublish, auth.AnnotationPublish); err != nil {
-		return nil, err
-	}
-	if pm.TooMany {
-		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many annotations in one publish: the limit is %d", protocol.MaxMessages)
-	}
-	messages, base, err := protocol.CanonicalAnnotations(pm.Annotations, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
-	if err != nil {
+	if err := c.identity.Claim(messages); err != nil {
 		return nil, err
 	}
 	if base == "" {
@@ -109,30 +60,29 @@ func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish,
 	}
 	return &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
-	}, c.identity.ClaimAnnotations(messages)
+	}, nil
 }
 
 // mayPublish asks the attachment of that name, or the capability where there is none.
-func (c *conn) mayPublish(written string, name protocol.Name, mode protocol.Flags, op auth.OpSet) *protocol.ErrorInfo {
+func (c *conn) mayPublish(written string, name protocol.Name) *protocol.ErrorInfo {
 	if name.Meta() {
 		return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted: nothing can be published on a metachannel, this is %q", written)
 	}
 	a := c.find(written)
-	if a != nil && a.asked.Has(mode) {
+	if a != nil && a.asked.Has(protocol.ModePublish) {
 		return nil
 	}
-	if !c.identity.Capability.Allows(name.Resource(), op) {
-		return auth.Denied(op, name.Resource())
+	if !c.identity.Capability.Allows(name.Resource(), auth.Publish) {
+		return auth.Denied(auth.Publish, name.Resource())
 	}
 	if a != nil {
-		return protocol.Errorf(protocol.CodeModeNotRequested, "the attachment to %q was made without the mode %s", written, protocol.ModeNames(mode))
+		return protocol.Errorf(protocol.CodeModeNotRequested, "the attachment to %q was made without the mode publish", written)
 	}
 	return nil
 }
 
 // nack refuses a frame that takes a msgSerial, in its turn.
 func (c *conn) nack(pm *protocol.ProtocolMessage, err *protocol.ErrorInfo) {
-	c.tally.fault(err, len(pm.Messages), false)
 	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
 		return
 	}

@@ -9,12 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"innkeeper/channel"
 	"innkeeper/cluster"
+	"innkeeper/cmd/node/config"
 	"innkeeper/raftstore"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/rest"
@@ -40,29 +42,32 @@ type authority struct {
 	b      *boot
 	static []auth.Key // of the configuration
 
-	catalog atomic.Pointer[catalog] // of the apps made at run time
+	namespaces atomic.Pointer[map[namespacePlace]config.Namespace] // of provisioned apps
 
 	mu      sync.Mutex
 	seen    map[string]uint64 // by table: the version that has been drawn conclusions from
 	changed chan struct{}     // closed when seen changes
 }
 
+type namespacePlace struct{ app, namespace string }
+
 func newAuthority(b *boot, static []auth.Key) *authority {
 	a := &authority{b: b, static: static, seen: map[string]uint64{}, changed: make(chan struct{})}
-	a.catalog.Store(&catalog{})
+	a.namespaces.Store(&map[namespacePlace]config.Namespace{})
 	return a
+}
+
+// namespace is that of a provisioned app.
+func (a *authority) namespace(app, id string) (config.Namespace, bool) {
+	n, ok := (*a.namespaces.Load())[namespacePlace{app, id}]
+	return n, ok
 }
 
 // follow applies the tables whenever they change, until the boot ends.
 func (a *authority) follow() {
 	for {
 		apps, revocations := a.apply(tableApps, a.applyApps), a.apply(tableRevocations, a.applyRevocations)
-		limited := a.apply(tableLimits, a.applyLimits)
-		if apps && !limited { // whose an app is counts for limits, too
-			rows, _ := a.b.store.Rows(tableLimits)
-			a.applyLimits(rows)
-		}
-		if apps || revocations || limited {
+		if apps || revocations {
 			a.b.gateway.CredentialsChanged()
 			a.mu.Lock()
 			close(a.changed)
@@ -91,6 +96,33 @@ func (a *authority) apply(table string, do func([]raftstore.Row)) bool {
 	a.seen[table] = version
 	a.mu.Unlock()
 	return true
+}
+
+func (a *authority) applyApps(rows []raftstore.Row) {
+	keys := slices.Clone(a.static)
+	namespaces := map[namespacePlace]config.Namespace{}
+	for _, r := range rows {
+		var app auth.App
+		err := json.Unmarshal(r.Value, &app)
+		var own []auth.Key
+		if err == nil {
+			own, err = app.AuthKeys()
+		}
+		if err != nil {
+			a.b.log.Error("an app in the log cannot be read; it is left out", "app", r.Key, "err", err)
+			continue
+		}
+		keys = append(keys, own...)
+		for _, n := range app.Namespaces {
+			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy}
+			if n.VacatedDelayMs != nil {
+				ns.VacatedDelay = new(time.Duration(*n.VacatedDelayMs) * time.Millisecond)
+			}
+			namespaces[namespacePlace{app.ID, n.ID}] = ns
+		}
+	}
+	a.namespaces.Store(&namespaces)
+	a.b.keys.Replace(keys)
 }
 
 func (a *authority) applyRevocations(rows []raftstore.Row) {
@@ -205,14 +237,7 @@ func (a *authority) CreateApp(ctx context.Context, app *auth.App) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	if err := a.spread(ctx, tableApps, version); err != nil {
-		return err
-	}
-	fixtures, _ := app.Fixtures() // checked when the app was made
-	for _, f := range fixtures {
-		a.b.gateway.Present(app.ID, f.Name, f.Members)
-	}
-	return nil
+	return a.spread(ctx, tableApps, version)
 }
 
 // DeleteApp implements rest.Authority.
@@ -224,7 +249,6 @@ func (a *authority) DeleteApp(ctx context.Context, id string) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	a.b.gateway.Absent(id)
 	return a.spread(ctx, tableApps, version)
 }
 

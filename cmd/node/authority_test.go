@@ -53,8 +53,7 @@ func TestAppsAreOfTheCluster(t *testing.T) {
 		t.Errorf("on another node: %d", got)
 	}
 	for _, n := range []*running{first, second} {
-		b := n.boot.Load()
-		settingsFor := settingsOf(n.cfg, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel, b.lifecycle())
+		settingsFor := settingsOf(n.cfg, n.boot.Load().authority.namespace)
 		if s := settingsFor(app.AppID, "slow:x"); s.VacateDelay != time.Hour {
 			t.Errorf("vacate delay of a namespace: %v", s.VacateDelay)
 		}

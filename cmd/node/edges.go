@@ -16,7 +16,6 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/auth"
-	"innkeeper/transport/control"
 	"innkeeper/transport/dashboard"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/pull"
@@ -57,13 +56,8 @@ func (q quiet) Write(p []byte) (int, error) {
 
 // clientHandler is everything on the client listener: WebSocket on any path that asks for an upgrade, pull, REST.
 func (b *boot) clientHandler() http.Handler {
-	var fixtures rest.Fixtures
-	if b.node.cfg.Auth.AppsAPI {
-		fixtures = statsFixtures{b}
-	}
 	api := rest.New(rest.Config{
 		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
-		Gates: b.limiting.gates, Fixtures: fixtures,
 		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests
@@ -138,13 +132,6 @@ func (b *boot) adminHandler() http.Handler {
 	mux.Handle("/live", live)
 	mux.Handle("/channel", live)
 	mux.Handle("/meter", live)
-	access := &control.Access{Tokens: b.node.cfg.Admin.Tokens, Trusted: b.node.opts.TrustAdmin}
-	steer, err := control.New(control.Config{Access: access, Ops: b.authority.controlOps(), Logger: b.log})
-	if err != nil {
-		panic(err) // the document and the operations are ours
-	}
-	mux.Handle(control.Prefix+"/", steer)
-	mux.Handle("/openapi.json", steer)
 	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
 	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,
@@ -157,7 +144,7 @@ func (b *boot) adminHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return access.Guard(mux)
+	return mux
 }
 
 // version is the module's, as the Go toolchain recorded it.
@@ -168,11 +155,7 @@ func version() string {
 	return "unknown"
 }
 
-func (b *boot) rules() dispatch.Status {
-	s := b.dispatcher.Status()
-	s.Rules = append(s.Rules, b.taps.Status()...)
-	return s
-}
+func (b *boot) rules() dispatch.Status { return b.dispatcher.Status() }
 
 // readiness is what GET /readyz judges by.
 func (b *boot) readiness() admin.Readiness {

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"innkeeper/cluster"
@@ -22,25 +21,23 @@ const (
 func (b *boot) leave() {
 	n := b.node.cfg.Node
 	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	watching.Go(func() {
+	defer cancel()
+	go func() {
 		select {
 		case <-b.node.kill:
 			cancel()
 		case <-ctx.Done():
 		}
-	})
-	defer watching.Wait()
-	defer cancel()
+	}()
 	b.gateway.Refuse()
 	spread := n.DrainSpread
 	if n.DrainTimeout > 0 && !b.handOver(ctx, n.DrainTimeout) {
 		spread = 0 // there is nowhere else
 	}
 	b.handLead(ctx)
-	goodbye, done := context.WithTimeout(ctx, spread+goodbyeTimeout)
-	defer done()
-	if err := b.gateway.Drain(goodbye, spread); err != nil {
+	ctx, cancelGoodbye := context.WithTimeout(ctx, spread+goodbyeTimeout)
+	defer cancelGoodbye()
+	if err := b.gateway.Drain(ctx, spread); err != nil {
 		b.log.Info("some clients did not go when they were told to", "reason", err)
 	}
 }

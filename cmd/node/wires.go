@@ -155,9 +155,7 @@ func (b *boot) onToHost(from cluster.Peer, payload []byte) {
 		b.cluster.ResetLink(from.Node)
 		return
 	}
-	if !b.host.FromHost(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m) {
-		b.cluster.ResetLink(from.Node)
-	}
+	b.host.FromHost(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m)
 }
 
 // forwarder carries proposals to the leader.
@@ -203,7 +201,6 @@ var (
 	kindOut = [...]dispatch.Kind{
 		raftstore.Occupied: dispatch.Occupied, raftstore.Vacated: dispatch.Vacated,
 		raftstore.Opened: dispatch.Opened, raftstore.Closed: dispatch.Closed,
-		raftstore.LimitNear: dispatch.LimitNear, raftstore.LimitOver: dispatch.LimitOver,
 	}
 )
 
@@ -229,9 +226,6 @@ func eventsOf(evs []raftstore.Event) []dispatch.Event {
 	events := make([]dispatch.Event, len(evs))
 	for i, e := range evs {
 		events[i] = dispatch.Event{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Kind: kindOut[e.Kind], TimeMs: e.TimeMs, Ends: e.Ends}
-		if e.Kind == raftstore.LimitNear || e.Kind == raftstore.LimitOver {
-			events[i].Channel, events[i].Limit = "", e.Channel
-		}
 	}
 	return events
 }

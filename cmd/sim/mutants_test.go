@@ -1,17 +1,20 @@
 package sim
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"innkeeper/cmd/mutant"
 )
 
-// bug is a node with a planted bug: a place of the source reads otherwise.
-type bug struct {
+// mutant is a node with a planted bug: a place of the source reads otherwise. The node under test carries no switch
+// for it; the build is told to take another text for the file.
+type mutant struct {
 	name     string
 	file     string // from the module's root
 	old, new string // old must stand there exactly once
@@ -20,16 +23,17 @@ type bug struct {
 	want     string // a promise that must be among the violations, as a regular expression
 }
 
-type edit = mutant.Edit
+// edit is one place that reads otherwise.
+type edit struct{ file, old, new string }
 
-var mutants = []bug{
+var mutants = []mutant{
 	{
 		name: "a new owner waits for nobody",
 		file: "channel/barrier.go",
 		old:  `return len(b.live) > 0 && len(b.Missing()) == 0`,
 		new:  `return len(b.live) > 0`,
 		// The search for copies of messages asks the same members, and so waits for them as well.
-		also: []edit{{File: "channel/handoff.go", Old: `if h.cfg.Hosts == nil || t.heritage != nil {`, New: `if true {`}},
+		also: []edit{{"channel/handoff.go", `if h.cfg.Hosts == nil || t.heritage != nil {`, `if true {`}},
 		run:  "TestMoveBehindCut", want: "G3",
 	},
 	{
@@ -42,8 +46,8 @@ var mutants = []bug{
 	{
 		name: "the duty to vacate lives in a timer alone",
 		file: "channel/partition.go",
-		old:  `p.host.cfg.Log.Occupied(p.id, gather(&o.occupied))`,
-		new:  `_ = o.occupied`,
+		old:  `o.occupied = append(o.occupied, h)`,
+		new:  `_ = h`,
 		run:  "TestKilledWithItsClients/owner|TestAllKilled", want: "G2",
 	},
 	{
@@ -63,23 +67,9 @@ var mutants = []bug{
 	{
 		name: "what a dead node held stays counted",
 		file: "channel/partition.go",
-		old:  `p.dropHolder(g, p.marks+1, false)`,
+		old:  `p.dropHolder(g, p.marks+1)`,
 		new:  `_ = g`,
 		run:  "TestKilledWithItsClients", want: "G2",
-	},
-	{
-		name: "what is occupied is not grouped anew with the ring",
-		file: "raftstore/repartition.go",
-		old:  `s.parts = regroup(s.parts, n)`,
-		new:  `s.parts, s.occupied = make([]partition, n), 0`,
-		run:  "TestRepartition", want: "G",
-	},
-	{
-		name: "what was published under the layout before is forgotten",
-		file: "channel/layout.go",
-		old:  `next.former.Store(was)`,
-		new:  `_ = was`,
-		run:  "TestRepartition", want: "G7",
 	},
 	{
 		name: "silence is death at once",
@@ -88,19 +78,6 @@ var mutants = []bug{
 		new:  `case now >= max(d.heard[p], d.since)+cfg.LeaseTTL/2:`,
 		run:  "TestSeeds", want: "G",
 	},
-}
-
-func (b bug) edits() []edit { return append([]edit{{File: b.file, Old: b.old, New: b.new}}, b.also...) }
-
-// TestBugsCanBePlanted fails soon after the source has changed where a bug is planted.
-func TestBugsCanBePlanted(t *testing.T) {
-	for _, m := range mutants {
-		for _, e := range m.edits() {
-			if _, err := e.Apply("../.."); err != nil {
-				t.Errorf("%s: %v", m.name, err)
-			}
-		}
-	}
 }
 
 // TestPlantedBugs builds nodes with a bug each and shows that the checkers find it. Where the source has changed so that
@@ -116,11 +93,8 @@ func TestPlantedBugs(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			began := time.Now()
-			out, passed, err := mutant.Test(t.Context(), root, t.TempDir(), "./cmd/sim", "^("+m.run+")$", m.edits()...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if passed {
+			out, err := m.judge(t, root)
+			if err == nil {
 				t.Fatalf("%s passes with this bug", m.run)
 			}
 			found := regexp.MustCompile(`(?m)^ *(` + m.want + `)\d?: .*`).FindString(out)
@@ -130,4 +104,39 @@ func TestPlantedBugs(t *testing.T) {
 			t.Logf("found in %.1f s: %s", time.Since(began).Seconds(), strings.TrimSpace(found))
 		})
 	}
+}
+
+// judge runs the tests against the mutated node and returns what they print.
+func (m mutant) judge(t *testing.T, root string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	replaced := map[string]string{}
+	for i, e := range append([]edit{{m.file, m.old, m.new}}, m.also...) {
+		source := filepath.Join(root, filepath.FromSlash(e.file))
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			t.Fatalf("%s has %q %d times, want once", e.file, e.old, n)
+		}
+		changed := filepath.Join(dir, fmt.Sprintf("changed%d.go", i))
+		if err := os.WriteFile(changed, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replaced[source] = changed
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	list, err := json.Marshal(map[string]map[string]string{"Replace": replaced})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-short", "-failfast", "-vet=off", "-count=1",
+		"-overlay", overlay, "-run", "^("+m.run+")$", "./cmd/sim")
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

@@ -26,7 +26,7 @@ const (
 	CodeUnauthorized       = 40101 // no or wrong credentials
 	CodeIdentityMismatch   = 40102 // clientId against the credentials
 	CodeNoBasicOverPlain   = 40103
-	CodeConnectionLimit    = 40111 // of the account
+	CodeConnectionLimit    = 40111
 	CodeChannelLimit       = 40114
 	CodeKeyRevoked         = 40131
 	CodeTokenError         = 40140 // 40140–40149: a fresh token can cure it
@@ -35,10 +35,8 @@ const (
 	CodeTokenUnknown       = 40143
 	CodeBadJWT             = 40144
 	CodeBadToken           = 40145
-	CodeAppConnectionLimit = 40150 // connections of the app
 	CodeNoCapability       = 40160
 	CodeNeedsIdentity      = 40161
-	CodeNeedsOwner         = 40166 // own messages are meant, and the client is nobody in particular
 	CodeModeNotRequested   = 40165 // capability is there, the mode was not asked for
 	CodeForbidden          = 40300
 	CodeTLSRequired        = 40311
@@ -49,8 +47,6 @@ const (
 	CodeEnumerationRunning = 42912
 	CodeRateChannel        = 42913
 	CodeRateOutbound       = 42915
-	CodeRateMessages       = 42917 // of an app or account
-	CodeRateRequests       = 42918
 	CodeFlood              = 42920 // the connection is ended for it
 	CodeInternal           = 50000
 	CodeInternalChannel    = 50001
@@ -122,10 +118,8 @@ var codeTable = map[int]codeEntry{
 	CodeTokenUnknown:       {401, "token unrecognised"},
 	CodeBadJWT:             {401, "invalid JWT format"},
 	CodeBadToken:           {401, "invalid token format"},
-	CodeAppConnectionLimit: {401, "connection limit of the app exceeded"},
 	CodeNoCapability:       {401, "operation not permitted with the provided capability"},
 	CodeNeedsIdentity:      {401, "operation needs an identified client"},
-	CodeNeedsOwner:         {401, "own messages cannot be told from others without a clientId"},
 	CodeModeNotRequested:   {401, "the mode for this operation was not requested at attach"},
 	CodeForbidden:          {403, "forbidden"},
 	CodeTLSRequired:        {403, "TLS required"},
@@ -136,8 +130,6 @@ var codeTable = map[int]codeEntry{
 	CodeEnumerationRunning: {429, "another enumeration is running"},
 	CodeRateChannel:        {429, "channel's publish rate exceeded"},
 	CodeRateOutbound:       {429, "connection's delivery rate exceeded"},
-	CodeRateMessages:       {429, "message rate exceeded"},
-	CodeRateRequests:       {429, "request rate exceeded"},
 	CodeFlood:              {429, "connection ended for sending far above its rate limit"},
 	CodeInternal:           {500, "internal error"},
 	CodeInternalChannel:    {500, "internal channel error"},
@@ -167,7 +159,7 @@ var codeTable = map[int]codeEntry{
 	CodePresenceState:      {400, "presence needs an attached channel"},
 	CodeTooManyMembers:     {400, "the presence set of the channel is full"},
 	CodeMembersTooLarge:    {400, "the data of the channel's presence members takes too much room"},
-	CodeNotMutable:         {400, "updates, deletes and annotations of messages are not enabled for this channel: its namespace needs mutable_messages"},
+	CodeNotMutable:         {400, "updates and deletes of messages are not enabled for this channel"},
 }
 
 // StatusOf is the HTTP status that goes with a code. 8xxxx and 9xxxx codes outside the table are 400, the rest code/100.

@@ -62,24 +62,6 @@ func Refused(r channel.Refusal) *ErrorInfo {
 		return Errorf(CodeTooManyMembers, "the presence set of the channel is full; members have to leave first, or channels.presence_members be raised")
 	case channel.MembersTooLarge:
 		return NewError(CodeMembersTooLarge)
-	case channel.NotMutable:
-		return NewError(CodeNotMutable)
-	case channel.NotFound:
-		return Errorf(CodeNotFound, "no such message: none was published under this serial, or it is not kept any more")
-	case channel.NotOwn:
-		return Errorf(CodeNoCapability, "operation not permitted with the provided capability: the message is another client's")
-	case channel.NotAppendable:
-		return Errorf(CodeBadData, "text can be appended only to text of the same encoding")
-	case channel.TooLarge:
-		return Errorf(CodeTooLarge, "the message would exceed the size limit")
-	}
-	switch r {
-	case channel.TooManyChannels, channel.AccountChannels:
-		return NewError(CodeChannelLimit)
-	case channel.OpenedTooFast:
-		return Errorf(CodeChannelRate, "channels are opened faster than the limit channelRate allows; try again later")
-	case channel.TooFast:
-		return Errorf(CodeRateChannel, "more is published on the channel than the limit channelMessageRate allows; try again later")
 	}
 	return Errorf(CodeInternal, "the channel refused the request (%d)", r)
 }

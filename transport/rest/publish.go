@@ -7,77 +7,62 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
-	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
 // publish serves POST /channels/{c}/messages.
 func (c *call) publish(given string, name protocol.Name) *protocol.ErrorInfo {
-	id, err := c.identify(c.r, c.query)
+	id, err := c.allowed(auth.Publish, name.Resource())
 	if err != nil {
 		return err
 	}
-	// Nobody's body is read who may do nothing with it.
-	if !id.Capability.Allows(name.Resource(), auth.Publish) && !mayChange(id, name) {
-		return auth.Denied(auth.Publish, name.Resource())
+	if name.Qualifier != "" {
+		return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted: nothing can be published on [%s]", name.Qualifier)
 	}
-	id, body, format, err := c.toPublish(name)
+	body, err := c.body()
 	if err != nil {
 		return err
 	}
-	in, tooMany, err := protocol.DecodeMessages(format, body)
+	p, err := c.readPublish(id, body)
 	if err != nil {
 		return err
 	}
-	p, err := c.readPublish(id, name, in, tooMany)
-	if err != nil {
-		return err
+	if c.query.Get("_forceNack") == "true" {
+		return protocol.NewError(protocol.CodeForcedNack)
 	}
-	serial, err := c.put(id, name, p)
-	if err != nil {
-		return err
+	p.App, p.Name = id.App, name.Channel()
+	serial, failure := c.cfg.Backend.Publish(c.r.Context(), p.App, p.Name, p)
+	if failure != nil {
+		return c.backendError("publish", failure)
 	}
+	c.published.Add(uint64(len(p.Messages)))
 	c.reply(http.StatusCreated, protocol.AppendPublished(nil, c.format, given, p.ID, serial, len(p.Messages)))
 	return nil
 }
 
-func mayChange(id auth.Identity, name protocol.Name) bool {
-	for _, op := range []auth.OpSet{auth.MessageUpdateOwn, auth.MessageUpdateAny, auth.MessageDeleteOwn, auth.MessageDeleteAny} {
-		if id.Capability.Allows(name.Resource(), op) {
-			return true
-		}
+// readPublish makes a publish of a body. Messages without ids get a random base, so that each has one.
+func (c *call) readPublish(id auth.Identity, body []byte) (p channel.Publish, err *protocol.ErrorInfo) {
+	format, err := bodyFormat(c.r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return p, err
 	}
-	return false
-}
-
-// readPublish makes a publish of messages that were read, for one channel. Messages without ids get a random base, so that
-// each has one.
-func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.Message, tooMany bool) (p channel.Publish, err *protocol.ErrorInfo) {
+	in, tooMany, err := protocol.DecodeMessages(format, body)
+	if err != nil {
+		return p, err
+	}
 	if tooMany {
 		return p, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
 	if id, p.ConnID, err = c.onBehalf(id, in); err != nil {
 		return p, err
 	}
-	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.maxMessageSize(id.App), BareJSON: true})
+	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.cfg.MaxMessageSize, BareJSON: true})
 	if err != nil {
 		return p, err
 	}
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}
-	if protocol.Changes(in) {
-		p.MaxBytes = c.cfg.MaxMessageSize
-		p.OwnOnly, err = id.Change(&p.Messages[0], name.Resource())
-		return p, err
-	}
-	if !id.Capability.Allows(name.Resource(), auth.Publish) {
-		return p, auth.Denied(auth.Publish, name.Resource())
-	}
-	if p.Ephemeral, err = protocol.Ephemeral(p.Messages); err != nil {
-		return p, err
-	}
-	p.Ephemeral = p.Ephemeral || c.query.Get("ephemeral") == "true"
 	return p, id.Claim(p.Messages)
 }
 
@@ -104,14 +89,6 @@ func (c *call) onBehalf(id auth.Identity, in []protocol.Message) (auth.Identity,
 		return id, "", protocol.Errorf(protocol.CodeBadClientID, "the connection of connectionKey is another client's")
 	}
 	return id, of.ID, nil
-}
-
-// maxMessageSize is what one publish of an app may have, in bytes.
-func (c *call) maxMessageSize(app string) int {
-	if c.cfg.Gates == nil {
-		return c.cfg.MaxMessageSize
-	}
-	return int(limits.Tighter(int64(c.cfg.MaxMessageSize), c.cfg.Gates.Of(app).Single(limits.MessageSize)))
 }
 
 func newIDBase() string {

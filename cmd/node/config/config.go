@@ -10,8 +10,6 @@ type Config struct {
 	StateEvents StateEvents `koanf:"state_events"`
 	Channels    Channels    `koanf:"channels"`
 	Auth        Auth        `koanf:"auth"`
-	Admin       Admin       `koanf:"admin"`
-	Meter       Meter       `koanf:"meter"`
 	Cluster     Cluster     `koanf:"cluster"`
 	Log         Log         `koanf:"log"`
 }
@@ -61,14 +59,12 @@ type Namespace struct {
 	OccupiedBy   string         `koanf:"occupied_by"` // subscribers (default) or connections
 	// PresenceMembers is how many members a channel has at most.
 	PresenceMembers *int `koanf:"presence_members"`
-	// MutableMessages lets messages be updated, deleted, appended to and annotated.
-	MutableMessages bool `koanf:"mutable_messages"`
 }
 
 // Rule sends events to a target.
 type Rule struct {
 	ID       string `koanf:"id"`
-	Source   string `koanf:"source"`   // channel.state, .lifecycle, .message, .presence or .occupancy
+	Source   string `koanf:"source"`   // channel.state or channel.lifecycle
 	Channels string `koanf:"channels"` // RE2, "" is all
 	Target   Target `koanf:"target"`
 }
@@ -120,19 +116,6 @@ type Channels struct {
 // Auth sets who may do what beyond the apps of the configuration.
 type Auth struct {
 	AppsAPI bool `koanf:"apps_api" help:"Let anybody make apps with POST /apps, as test suites of SDKs do. Not for production."`
-}
-
-// Admin sets who may use the admin API.
-type Admin struct {
-	Tokens []string `koanf:"tokens" help:"Let in who shows one, as a Bearer token, to the control API and to whatever changes something. Without any only this machine is let in to the control API."`
-}
-
-// Meter sets for how long is kept what was measured.
-type Meter struct {
-	Minutes time.Duration `koanf:"minutes" help:"How long figures of minutes are kept."`
-	Hours   time.Duration `koanf:"hours" help:"How long figures of hours are kept."`
-	Days    time.Duration `koanf:"days" help:"How long figures of days are kept."`
-	Months  time.Duration `koanf:"months" help:"How long figures of months are kept; the longest."`
 }
 
 // Cluster sets what all nodes must agree on.
