@@ -16,14 +16,13 @@ const (
 	frameList
 )
 
-// 0x01, 0x02 and 0x06 were earlier layouts.
+// 0x01, 0x02, 0x06 and 0x34 were earlier layouts.
 const (
 	frameSnapshot byte = 0x30
 	frameRegister byte = 0x31
-	frameHistory  byte = 0x34
 )
 
-// 0x11 and 0x12 were earlier layouts of Registered and Delivery.
+// 0x06 was an earlier layout of History; 0x11 and 0x12 were some of Registered and Delivery.
 const (
 	frameOccupancy byte = 0x13 + iota
 	framePublished

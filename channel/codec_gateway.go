@@ -69,8 +69,8 @@ func DecodeToGateway(frame []byte) (ToGateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t == frameDelivery || t == framePresenceDelivery {
-		d, err := decodeDelivery(frame)
+	if t == frameDelivery || t == framePresenceDelivery || t == frameDeliveryEdited {
+		d, err := decodeAnyDelivery(t, frame)
 		if err != nil {
 			return nil, err
 		}

@@ -69,7 +69,9 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 			w.remains(r)
 		}
 	default:
-		panic(fmt.Sprintf("channel: no frame for %T", m))
+		if !w.past(m) {
+			panic(fmt.Sprintf("channel: no frame for %T", m))
+		}
 	}
 	return w
 }
@@ -102,7 +104,9 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameLeft:
 		m = &Left{Stream: r.uint(), Channels: r.remains()}
 	default:
-		return nil, unknownFrame(t)
+		if m = r.past(t, frame); m == nil {
+			return nil, unknownFrame(t)
+		}
 	}
 	if err := r.end(); err != nil {
 		return nil, err

@@ -34,8 +34,12 @@ func decodePublish(frame []byte) (ToOwner, error) {
 }
 
 func (w *writer) delivery(m *Delivery) {
-	if m.Presence != nil {
+	switch {
+	case m.Presence != nil:
 		w.presenceDelivery(m)
+		return
+	case anyEdit(m.Messages):
+		w.deliveryEdited(m)
 		return
 	}
 	w.byte(frameDelivery)
@@ -64,6 +68,17 @@ func decodeDelivery(frame []byte) (*Delivery, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// decodeAnyDelivery reads a Delivery of any type.
+func decodeAnyDelivery(t byte, frame []byte) (*Delivery, error) {
+	switch t {
+	case frameDelivery, framePresenceDelivery:
+		return decodeDelivery(frame)
+	case frameDeliveryEdited:
+		return decodeDeliveryEdited(frame)
+	}
+	return nil, fmt.Errorf("%w: no delivery", ErrFrame)
 }
 
 // deliveries writes a number of Deliveries, each as a frame of its own behind its length.
@@ -95,11 +110,12 @@ func (r *reader) deliveries(frame []byte) []*Delivery {
 			return nil
 		}
 		inner := frame[r.at : r.at+int(size)]
-		if t, err := frameType(inner); err != nil || t != frameDelivery && t != framePresenceDelivery {
+		t, err := frameType(inner)
+		if err != nil {
 			r.fail("no delivery")
 			return nil
 		}
-		d, err := decodeDelivery(inner)
+		d, err := decodeAnyDelivery(t, inner)
 		if err != nil {
 			r.fail(err.Error())
 			return nil

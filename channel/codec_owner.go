@@ -27,7 +27,13 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.text(m.App)
 		w.register(m)
 	case *Publish:
-		w.publish(m)
+		if m.special() {
+			w.publishEdit(m)
+		} else {
+			w.publish(m)
+		}
+	case *Lookup:
+		w.lookup(m)
 	case *Query:
 		w.byte(frameQuery)
 		w.uint(m.Req)
@@ -41,7 +47,7 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.text(m.Prefix)
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
 	case *History:
-		w.byte(frameHistory)
+		w.byte(frameHistoryAsked)
 		w.uint(m.Req)
 		w.name(m.App, m.Name)
 		w.text(m.After)
@@ -51,6 +57,7 @@ func AppendToOwner(dst []byte, m ToOwner) []byte {
 		w.uint(uint64(min(max(m.Limit, 0), math.MaxInt32)))
 		w.bool(m.Backwards)
 		w.byte(byte(m.Of))
+		w.bool(m.Raw)
 	case *PresenceChange:
 		w.presenceChange(m)
 	case *PresenceQuery:
@@ -80,6 +87,11 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 		m = reg
 	case framePublish:
 		return decodePublish(frame)
+	case framePublishEdit:
+		return decodePublishEdit(frame)
+	case frameLookup:
+		r = newReader(frame)
+		m = r.lookup()
 	case frameQuery:
 		r = newReader(frame)
 		m = &Query{Req: r.uint(), App: r.string(), Name: r.string()}
@@ -90,12 +102,12 @@ func DecodeToOwner(frame []byte) (ToOwner, error) {
 			After:  Position{Hash: r.uint(), App: r.string(), Name: r.string()},
 			Prefix: r.string(), Limit: int(r.count()),
 		}
-	case frameHistory:
+	case frameHistoryAsked:
 		r = newReader(frame)
 		m = &History{
 			Req: r.uint(), App: r.string(), Name: r.string(), After: r.string(), Until: r.string(),
 			StartMs: r.int(), EndMs: r.int(), Limit: int(r.count()), Backwards: r.bool(),
-			Of: Of(r.small(uint64(OnlyPresence), "unknown kind of publishes")),
+			Of: Of(r.small(uint64(OnlyPresence), "unknown kind of publishes")), Raw: r.bool(),
 		}
 	case framePresenceChange:
 		r = newReader(frame)

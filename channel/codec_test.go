@@ -38,6 +38,7 @@ var toOwnerSamples = map[string]ToOwner{
 		{App: "demo", Name: "chat:b", Version: 300, Counts: Counts{1}},
 		{App: "other", Name: "", Version: 1 << 60},
 	}},
+	"history_raw":    &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Raw: true},
 	"snapshot_empty": &Snapshot{},
 	"register_holds": &Register{App: "demo", Name: "chat:a", Version: 14, Holds: []Hold{
 		{ConnID: "conn", Era: 1726585978590, RemainMs: 15000, Taken: 3, Whole: true, Members: sampleMembers()},
@@ -47,19 +48,40 @@ var toOwnerSamples = map[string]ToOwner{
 	"presence_change": &PresenceChange{
 		App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", Era: 7, RemainMs: 15000, MsgSerial: 3, ID: "conn:3", Members: sampleMembers(),
 	},
-	"presence_query": &PresenceQuery{App: "demo", Name: "chat:a", Req: 5, AfterConn: "conn", After: "alice", Limit: 100, ClientID: "bob", ConnID: "conn"},
-	"register":       &Register{App: "demo", Name: "chat:ü", Version: 12, Counts: Counts{300, 0, 1}, Watchers: 2, Confirm: true, Serial: "s"},
-	"register_gone":  &Register{App: "demo", Name: "chat:a", Version: 13},
-	"publish":        &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: -1, ID: "conn:1", Messages: sampleMessages()},
-	"publish_empty":  &Publish{App: "demo", Name: "chat:a"},
-	"query":          &Query{App: "demo", Name: "chat:a", Req: 3},
-	"history":        &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Until: "01726585978590-009@abc", StartMs: 1, EndMs: 1726585978590, Limit: 100, Backwards: true, Of: OnlyPresence},
-	"list":           &List{Req: 4, App: "demo", After: Position{Hash: 1 << 63, App: "demo", Name: "x"}, Prefix: "chat:", Limit: 100},
+	"presence_query":       &PresenceQuery{App: "demo", Name: "chat:a", Req: 5, AfterConn: "conn", After: "alice", Limit: 100, ClientID: "bob", ConnID: "conn"},
+	"register":             &Register{App: "demo", Name: "chat:ü", Version: 12, Counts: Counts{300, 0, 1}, Watchers: 2, Confirm: true, Serial: "s"},
+	"register_gone":        &Register{App: "demo", Name: "chat:a", Version: 13},
+	"publish":              &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: -1, ID: "conn:1", Messages: sampleMessages()},
+	"publish_empty":        &Publish{App: "demo", Name: "chat:a"},
+	"query":                &Query{App: "demo", Name: "chat:a", Req: 3},
+	"history":              &History{App: "demo", Name: "chat:a", Req: 5, After: "01726585978590-001@abc", Until: "01726585978590-009@abc", StartMs: 1, EndMs: 1726585978590, Limit: 100, Backwards: true, Of: OnlyPresence},
+	"list":                 &List{Req: 4, App: "demo", After: Position{Hash: 1 << 63, App: "demo", Name: "x"}, Prefix: "chat:", Limit: 100},
+	"lookup":               &Lookup{App: "demo", Name: "chat:a", Req: 6, What: LookupAnnotations, Serial: "01726585978590-001@abc:000", After: 100, Limit: 50},
+	"publish_kept_nowhere": &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: 3, ID: "conn:3", Messages: sampleMessages(), Ephemeral: true},
+	"publish_change": &Publish{App: "demo", Name: "chat:a", Req: 99, ConnID: "conn", MsgSerial: 4, ID: "conn:4", OwnOnly: true, MaxBytes: 65536, Messages: []Message{
+		{Kind: StringData, Data: []byte("new"), Edit: &Edit{Action: MessageUpdate, Serial: "01726585978590-001@abc:000", By: "alice", Description: "typo", Metadata: []byte(`{"a":"b"}`)}},
+	}},
+	"publish_annotations": &Publish{App: "demo", Name: "chat:a", Req: 99, ID: "rest", Messages: []Message{
+		{Name: "👍", ClientID: "alice", Edit: &Edit{Action: Annotate, Serial: "01726585978590-001@abc:000", Type: "reaction:multiple.v1", Count: 3}},
+		{Name: "👍", ClientID: "alice", Edit: &Edit{Action: Unannotate, Serial: "01726585978590-001@abc:001", Type: "reaction:flag.v1"}},
+	}},
 }
 
 var toGatewaySamples = map[string]ToGateway{
 	"registered": &Registered{App: "demo", Name: "chat:a", Version: 12, Serial: "01726585978590-001@abc", Counts: Counts{3, 2, 1}, Lost: true},
 	"delivery":   &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
+	"delivery_append": &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-003@abc", Prev: "01726585978590-002", ID: "conn:2", ConnID: "conn", TimeMs: 1726585978590, Messages: []Message{
+		{Name: "greeting", ClientID: "alice", Kind: StringData, Data: []byte("!"), Edit: &Edit{
+			Action: MessageAppend, Serial: "01726585978590-001@abc:000", CreatedMs: 1726585978590, Version: "01726585978590-003@abc:000", VersionMs: 1726585978590,
+			Whole: &Message{ID: "conn:2:0", Name: "greeting", ClientID: "alice", Kind: StringData, Data: []byte("hello!"), Extras: []byte("{}")},
+		}},
+	}},
+	"delivery_annotation": &Delivery{App: "demo", Name: "chat:a", Serial: "01726585978590-003@abc", ID: "conn:2", ConnID: "conn", TimeMs: 1726585978590, Messages: []Message{
+		{Name: "👍", ClientID: "alice", Edit: &Edit{
+			Action: Annotate, Serial: "01726585978590-001@abc:000", CreatedMs: 1726585978590, Version: "01726585978590-003@abc:000", VersionMs: 1726585978590,
+			Type: "reaction:distinct.v1", Summary: []byte(`{"reaction:distinct.v1":{"👍":{"total":1,"clientIds":["alice"],"clipped":false}}}`),
+		}},
+	}},
 	"delivery_presence": &Delivery{
 		App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Presence: sampleMembers(),
 	},
@@ -82,6 +104,23 @@ var toGatewaySamples = map[string]ToGateway{
 }
 
 var toHostSamples = map[string]ToHost{
+	"past_ask":  &PastAsk{Stream: 300, Layout: 9},
+	"past_have": &PastHave{Stream: 300, Served: true, Copies: []PastCopy{{Part: 5, Of: 1<<64 - 1, Complete: true}, {Part: 300, Of: 7}}},
+	"past_take": &PastTake{
+		Stream: 300, Layout: 9, Part: 5, Page: 2,
+		After: PastPlace{Position{Hash: 1 << 63, App: "app", Name: "chän"}, "01700000000000-001@s"},
+	},
+	"past_page": &PastPage{
+		Stream: 300, Part: 5, Page: 2, Since: "01700000000000-000", Floor: "01700000000000-009", More: true,
+		Next: PastPlace{Position{Hash: 1, App: "app", Name: "other"}, ""},
+		Channels: []PastChannel{
+			{App: "app", Name: "room", Since: "01700000000000-000", Told: "01700000000000-001", Deliveries: []*Delivery{
+				{App: "app", Name: "room", Serial: "01700000000000-001@s", Prev: "01700000000000-000", ID: "id", ConnID: "conn", TimeMs: 1_700_000_000_000,
+					Messages: []Message{{Name: "n", Kind: BinaryData, Data: []byte{1, 2}}}},
+			}},
+			{App: "app", Name: "empty"},
+		},
+	},
 	"copy_begin": &CopyBegin{Stream: 7, Since: "01726585978590-001", Floor: "01726585978599-000"},
 	"copy_part": &CopyPart{Stream: 7, App: "demo", Name: "chat:a", Since: "01726585978590-001", Old: true, Deliveries: []*Delivery{
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},

@@ -23,7 +23,7 @@ type Counts [NumCategories]int32
 type GatewayID struct{ Node, Boot string }
 
 // ToOwner is what a gateway says to the owner of a partition: *Snapshot, *Register, *Publish, *Query, *List, *History,
-// *PresenceChange or *PresenceQuery.
+// *Lookup, *PresenceChange or *PresenceQuery.
 type ToOwner interface{ toOwner() }
 
 // Register is what one gateway holds on one channel: absolute numbers, never deltas, so a lost or repeated one cannot
@@ -42,7 +42,8 @@ type Register struct {
 // before, and a Register counts only after a Snapshot of the same epoch.
 type Snapshot struct{ Registers []Register }
 
-// Publish asks the owner to put messages on a channel, all or none.
+// Publish asks the owner to put messages on a channel, all or none. They are all new, or one that changes another, or
+// annotations.
 type Publish struct {
 	App, Name string
 	Req       uint64 // echoed in Published; unique per gateway boot
@@ -50,6 +51,9 @@ type Publish struct {
 	MsgSerial int64  // publisher's serial on that connection
 	ID        string // base of the message ids
 	Messages  []Message
+	Ephemeral bool // delivered and not kept
+	OwnOnly   bool // only messages of the client that changes them may be changed
+	MaxBytes  int  // that a message may have after a change; 0 is no limit
 }
 
 // Query asks for one channel's state. It never opens the channel nor keeps it open.
@@ -70,6 +74,7 @@ type History struct {
 	Limit     int    // messages, after which no further publish is added; out of 1..1000: 1000
 	Backwards bool   // newest first, and the bounds cut off the oldest
 	Of        Of     // which publishes
+	Raw       bool   // as it was published: messages as they were created, and what changed them. Otherwise messages are as they are now
 }
 
 // Of says what kind of publishes a History is about.
@@ -181,6 +186,11 @@ const (
 	AccountChannels         // its account has
 	OpenedTooFast           // channels are opened faster than the app or its account may
 	TooFast                 // messages are published faster than the channel takes them
+	NotMutable              // messages of the channel are not changed or annotated
+	NotFound                // the message is not kept, or never was
+	NotOwn                  // the message is another client's
+	NotAppendable           // text can be appended to text of the same encoding only
+	TooLarge                // the message would be larger than the publisher allows
 )
 
 // DataKind says what a message's Data is.
@@ -203,6 +213,7 @@ type Message struct {
 	Kind     DataKind
 	Data     []byte
 	Extras   []byte // JSON object, nil when absent
+	Edit     *Edit  // nil for a message that is new and was left alone
 }
 
 func (*Snapshot) toOwner() {}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // sea is a cluster whose gateways publish and listen while owners die, move and lose their links. Frames travel in order
@@ -19,6 +21,7 @@ type sea struct {
 	log   *fakeLog
 	boots int
 	epoch uint64
+	table ring.Table // all partitions have one owner, and change it together
 
 	mu       sync.Mutex
 	ships    []*ship // alive
@@ -27,6 +30,8 @@ type sea struct {
 	follower *ship
 	sailing  sync.WaitGroup
 	acked    map[string]string // id → serial
+	created  []string          // serials of messages that were acknowledged, without those that changed others
+	changed  map[string]int    // by such a serial: changes that were acknowledged
 }
 
 // ship is one node: a host and a gateway that listens to one channel and publishes to it.
@@ -42,6 +47,7 @@ type ship struct {
 	sunk    bool
 	owner   *ship
 	epoch   uint64
+	part    uint32 // of the channel
 	version uint64
 	serial  string
 	mending bool
@@ -135,9 +141,9 @@ func (w *sea) launch() *ship {
 	w.boots++
 	s := &ship{sea: w, id: GatewayID{fmt.Sprint("n", w.boots), fmt.Sprint("b", w.boots)}}
 	s.host = NewHost(HostConfig{
-		Log: w.log, Gateways: s, Hosts: s, Self: s.id, Lease: &s.lease, Partitions: 1, Series: s.id.Boot, Workers: 2,
+		Log: w.log, Gateways: s, Hosts: s, Self: s.id, Lease: &s.lease, Partitions: len(w.table.Slots), Series: s.id.Boot, Workers: 2,
 		Settings: func(string, string) Settings {
-			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Retention: 2 * time.Minute}
+			return Settings{VacateDelay: 2 * time.Second, IdleClose: 5 * time.Second, OccupancyInterval: time.Second, Retention: 2 * time.Minute, Mutable: true}
 		},
 	})
 	w.mu.Lock()
@@ -169,10 +175,10 @@ func (s *ship) ToHost(to GatewayID, session uint64, part uint32, epoch uint64, m
 }
 
 func (s *ship) tell(m ToOwner) {
-	owner, epoch := s.owner, s.epoch
+	owner, epoch, part := s.owner, s.epoch, s.part
 	s.sea.link(s.id, owner.id).send(0, func() {
 		if s.sea.find(owner.id) != nil {
-			owner.host.FromGateway(s.id, 0, epoch, m)
+			owner.host.FromGateway(s.id, part, epoch, m)
 		}
 	})
 }
@@ -183,6 +189,12 @@ func (s *ship) route(owner *ship, epoch uint64) {
 	defer s.mu.Unlock()
 	s.owner, s.epoch = owner, epoch
 	s.version++
+	for part := range uint32(len(s.sea.table.Slots)) {
+		if s.part = part; part != s.sea.part() {
+			s.tell(&Snapshot{})
+		}
+	}
+	s.part = s.sea.part()
 	r := Register{App: "app", Name: "room", Version: s.version, Confirm: true, Serial: s.serial}
 	r.Counts[Connections], r.Counts[Subscribers] = 1, 1
 	s.tell(&Snapshot{Registers: []Register{r}})
@@ -196,7 +208,10 @@ func (s *ship) say() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.req++
-	p := &Publish{App: "app", Name: "room", Req: s.req, ID: fmt.Sprintf("%s:%d", s.id.Boot, s.req), Messages: []Message{{Name: "m"}}}
+	p := &Publish{App: "app", Name: "room", Req: s.req, ID: fmt.Sprintf("%s:%d", s.id.Boot, s.req), Messages: []Message{{Name: "m", Kind: StringData}}}
+	if e := s.sea.edit(); e != nil {
+		p.Messages[0] = Message{Name: "m", Kind: StringData, Data: []byte{'x'}, ClientID: "c", Edit: e}
+	}
 	s.asked = append(s.asked, p)
 	s.tell(p)
 }
@@ -246,6 +261,11 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 			return
 		}
 		p := s.asked[i]
+		if m.Refusal > Busy {
+			s.sea.Errorf("%v: %s about %+v was refused: %d", s.id, p.ID, p.Messages[0].Edit, m.Refusal)
+			s.asked = slices.Delete(s.asked, i, i+1)
+			return
+		}
 		if m.Refusal != Accepted {
 			s.later(func() {
 				if slices.Contains(s.asked, p) {
@@ -256,6 +276,7 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 		}
 		s.asked = slices.Delete(s.asked, i, i+1)
 		s.sea.ack(p.ID, m.Serial)
+		s.sea.remember(p, m.Serial)
 	}
 }
 
@@ -283,7 +304,7 @@ func (s *ship) mend() {
 	if !s.mending {
 		s.mending = true
 		s.recall++
-		s.tell(&History{App: "app", Name: "room", Req: s.recall, After: s.serial})
+		s.tell(&History{App: "app", Name: "room", Req: s.recall, After: s.serial, Raw: true})
 	}
 }
 
@@ -301,10 +322,68 @@ func (w *sea) ack(id, serial string) {
 	w.acked[id] = serial
 }
 
+// edit is about one of the last messages that were acknowledged, or nil.
+func (w *sea) edit() *Edit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.created) == 0 || w.rnd.IntN(2) == 0 {
+		return nil
+	}
+	e := &Edit{Action: MessageAppend, Serial: w.created[max(0, len(w.created)-1-w.rnd.IntN(5))]}
+	if w.rnd.IntN(3) == 0 {
+		e.Action, e.Type = Annotate, "a:total.v1"
+	}
+	return e
+}
+
+// remember keeps what was acknowledged.
+func (w *sea) remember(p *Publish, serial string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := p.Messages[0].Edit; {
+	case e == nil:
+		w.created = append(w.created, serial+":000")
+	default:
+		w.changed[e.Serial]++
+	}
+}
+
+// judgeChanges asks the owner what became of messages: every acknowledged change is there, none twice.
+func (w *sea) judgeChanges() {
+	p := w.owner.host.layout.Load().part(0)
+	pos, _ := p.place("app", "room")
+	p.mu.Lock()
+	a := p.channels.find(pos)
+	p.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := w.owner.host.moment()
+	for serial, want := range w.changed {
+		if parseSerial(serial).ms <= now.UnixMs-a.state.profile.Retention.Milliseconds() {
+			continue // kept no longer
+		}
+		versions := a.state.lookup(now, &Lookup{What: LookupVersions, Serial: serial})
+		notes := a.state.lookup(now, &Lookup{What: LookupAnnotations, Serial: serial})
+		if versions.Refusal != Accepted {
+			w.Errorf("%s is not known to %v: %d", serial, w.owner.id, versions.Refusal)
+			continue
+		}
+		appends := len(versions.Deliveries) - 1
+		latest := versions.Deliveries[appends].Messages[0]
+		if got := appends + len(notes.Deliveries); got < want || len(latest.Data) != appends {
+			w.Errorf("%s has %d changes of %d, and the text %q of %d appends", serial, got, want, latest.Data, appends)
+		}
+	}
+}
+
 // commit makes an owner, and somebody its follower, and tells everybody in some order.
 func (w *sea) commit(owner *ship, fresh bool) {
 	if fresh {
-		w.epoch = w.log.next(0)
+		w.epoch++
+		w.log.begin(len(w.table.Slots), w.epoch)
 	}
 	was := w.owner
 	w.owner, w.follower = owner, nil
@@ -319,12 +398,17 @@ func (w *sea) commit(owner *ship, fresh bool) {
 	w.rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	for _, s := range order {
 		s.host.SetMembers(members)
+		s.host.Layout(w.table)
 		switch {
 		case !fresh:
 		case s == owner:
-			s.host.Acquire(0, w.epoch)
+			for part := range w.table.Slots {
+				s.host.Acquire(uint32(part), w.epoch)
+			}
 		case s == was || w.rnd.IntN(2) == 0:
-			s.host.Release(0, w.epoch)
+			for part := range w.table.Slots {
+				s.host.Release(uint32(part), w.epoch)
+			}
 		}
 		if s == owner {
 			w.follow()
@@ -338,14 +422,37 @@ func (w *sea) commit(owner *ship, fresh bool) {
 
 func (w *sea) follow() {
 	if w.follower == nil {
-		w.owner.host.Follow(0, GatewayID{}, 0)
+		w.followBy(GatewayID{}, 0)
 		return
 	}
 	l := w.link(w.owner.id, w.follower.id)
 	l.mu.Lock()
 	session := l.session
 	l.mu.Unlock()
-	w.owner.host.Follow(0, w.follower.id, session)
+	w.followBy(w.follower.id, session)
+}
+
+func (w *sea) followBy(to GatewayID, session uint64) {
+	for part := range w.table.Slots {
+		w.owner.host.Follow(uint32(part), to, session)
+	}
+}
+
+// part is where the channel belongs.
+func (w *sea) part() uint32 { return ring.Partition(ring.Hash("app", "room"), len(w.table.Slots)) }
+
+// cut cuts the ring into n partitions, which then belong to a ship.
+func (w *sea) cut(n int, owner *ship) {
+	was, before := w.part(), w.table.Slots
+	w.table = ring.Table{Slots: make([]ring.Slot, n), Began: w.epoch + 1}
+	for range before {
+		w.table.Before = append(w.table.Before, w.epoch)
+	}
+	for i := range w.table.Slots {
+		w.table.Slots[i].Epoch = w.epoch + 1
+	}
+	w.log.regroup(was, w.part())
+	w.commit(owner, true)
 }
 
 // settled waits until everybody has a copy and an answer.
@@ -369,16 +476,9 @@ func (w *sea) step() {
 		if w.rnd.IntN(2) == 0 {
 			s = w.owner
 		}
-		s.mu.Lock()
-		s.sunk = true
-		s.mu.Unlock()
-		w.mu.Lock()
-		w.ships = slices.DeleteFunc(w.ships, func(x *ship) bool { return x == s })
-		w.mu.Unlock()
-		s.lease.lost.Store(true)
-		s.host.Close()
+		w.sink(s)
 		if s == w.follower {
-			w.owner.host.Follow(0, GatewayID{}, 0) // the link is down
+			w.followBy(GatewayID{}, 0) // the link is down
 		}
 		time.Sleep(time.Duration(w.rnd.IntN(500)) * time.Millisecond)
 		if s == w.owner {
@@ -396,6 +496,15 @@ func (w *sea) step() {
 	case 2: // a move
 		w.settled()
 		w.commit(s, true)
+	case 8: // the ring is cut anew, and maybe somebody dies before it is open
+		w.settled()
+		old := w.owner
+		w.cut(1<<w.rnd.IntN(4), s)
+		if w.rnd.IntN(2) == 0 && len(w.ships) > 2 {
+			time.Sleep(time.Duration(w.rnd.IntN(8)) * time.Millisecond)
+			w.dieUnopened(old)
+		}
+		time.Sleep(200 * time.Millisecond)
 	case 3: // the link to the follower is cut
 		if w.follower != nil {
 			w.link(w.owner.id, w.follower.id).cut()
@@ -419,10 +528,48 @@ func (w *sea) step() {
 	}
 }
 
+// dieUnopened sinks the new owner or the old one, unless the channel's partition is served already: what the new owner
+// acknowledges before its copy is whole may be lost with it.
+func (w *sea) dieUnopened(old *ship) {
+	p := w.owner.host.layout.Load().part(w.part())
+	p.mu.Lock()
+	serves := p.at == serving
+	s := old
+	if w.rnd.IntN(2) == 0 {
+		s = w.owner
+	}
+	if s == w.owner && !serves {
+		p.barrier = Barrier{} // nor will it be in this moment
+	}
+	p.mu.Unlock()
+	if serves {
+		return
+	}
+	w.sink(s)
+	heir := w.owner
+	if s == heir {
+		heir = w.ships[w.rnd.IntN(len(w.ships))]
+	}
+	w.commit(heir, s == w.owner)
+}
+
+// sink ends a ship at once.
+func (w *sea) sink(s *ship) {
+	s.mu.Lock()
+	s.sunk = true
+	s.mu.Unlock()
+	w.mu.Lock()
+	w.ships = slices.DeleteFunc(w.ships, func(x *ship) bool { return x == s })
+	w.mu.Unlock()
+	s.lease.lost.Store(true)
+	s.host.Close()
+}
+
 func (s *ship) route2(w *sea) { s.route(w.owner, w.epoch) }
 
 func (w *sea) rest() {
 	w.settled()
+	w.judgeChanges()
 	longest := w.ships[0]
 	for _, s := range w.ships {
 		if len(s.asked) > 0 {
@@ -454,7 +601,7 @@ func (w *sea) rest() {
 func TestSeasOfPublishes(t *testing.T) {
 	for seed := range uint64(*worldSeeds) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &sea{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+			w := &sea{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), links: map[[2]string]*simLink{}, acked: map[string]string{}, changed: map[string]int{}, table: ring.Table{Slots: make([]ring.Slot, 1)}}
 			w.log = newFakeLog(t, time.Millisecond)
 			for range 3 {
 				w.launch().founder = true
@@ -485,7 +632,7 @@ func TestSeasOfPublishes(t *testing.T) {
 // Large histories travel in parts, and no more of them at once than a link can take.
 func TestLargeHistoriesAreHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &sea{T: t, rnd: rand.New(rand.NewPCG(1, 1)), links: map[[2]string]*simLink{}, acked: map[string]string{}}
+		w := &sea{T: t, rnd: rand.New(rand.NewPCG(1, 1)), links: map[[2]string]*simLink{}, acked: map[string]string{}, changed: map[string]int{}, table: ring.Table{Slots: make([]ring.Slot, 1)}}
 		w.log = newFakeLog(t, time.Millisecond)
 		a, b := w.launch(), w.launch()
 		w.commit(a, true)

@@ -11,6 +11,7 @@
 //   - [Host] runs the channels of all partitions of this node: one actor per channel (activation.go), one registry,
 //     barrier and set of sessions per partition (partition.go, session.go).
 //   - copy.go: the frames between hosts; feed.go sends copies, handoff.go keeps, finds and takes them over (replica.go).
+//     move.go: what is different when the old owner lives.
 //
 // # The life of an occupancy
 //

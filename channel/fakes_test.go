@@ -45,6 +45,24 @@ func (l *fakeLog) next(part uint32) uint64 {
 	return l.epochs[part]
 }
 
+// begin gives n partitions the same epoch.
+func (l *fakeLog) begin(n int, epoch uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.epochs)
+	for part := range uint32(n) {
+		l.epochs[part] = epoch
+	}
+}
+
+// regroup moves all that is in one partition to another, for the layout that follows. Until that begins nothing is taken.
+func (l *fakeLog) regroup(from, to uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.epochs)
+	l.held, l.opened = map[uint32]map[key]Held{to: l.held[from]}, map[uint32]map[key]Held{to: l.opened[from]}
+}
+
 // oblige puts a channel into the occupied set.
 func (l *fakeLog) oblige(part uint32, app, name string) {
 	l.mu.Lock()

@@ -154,10 +154,7 @@ func (p *partition) feedOn(f *feed) {
 			continue
 		}
 		c := copier{p: p, f: f, app: it.key.app, name: it.key.name, since: it.past.since}
-		it.past.present.deliveries(func(d *Delivery) { c.add(d, true) })
-		for _, e := range it.past.entries[it.past.light:] {
-			c.add(e.d, true)
-		}
+		it.past.publishes(func(d *Delivery) { c.add(d, true) })
 		c.flush()
 		p.tellTold(f, it.key.app, it.key.name, it.past.told)
 		f.unconfirmed += c.parts

@@ -35,12 +35,22 @@ type wanted struct {
 }
 
 // FromHost takes one frame of another host for a partition at an epoch; the host owns m from now on. Frames of one host
-// come in order. It never blocks.
-func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
+// come in order. It never blocks. False: a copy could not be begun, since the table that has its partition is not known here
+// yet; the caller makes the host begin again (a new session).
+func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) bool {
+	if h.cfg.Hosts == nil {
+		return true
+	}
+	if ask, ok := m.(*PastAsk); ok && h.keepAsk(earlyAsk{from, part, epoch, ask}) {
+		return true
+	}
+	h.cutting.RLock() // what belongs to a copy is not lost between two layouts
+	defer h.cutting.RUnlock()
 	l := h.layout.Load()
 	p := l.part(part)
-	if p == nil || h.cfg.Hosts == nil {
-		return
+	if p == nil {
+		_, begins := m.(*CopyBegin)
+		return !begins || epoch <= l.began
 	}
 	switch m := m.(type) {
 	case *CopyBegin:
@@ -59,7 +69,16 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) {
 		p.takeTold(from, epoch, m)
 	case *Left:
 		p.takeRemains(epoch, m)
+	case *PastAsk:
+		h.pastAsked(from, l, p, epoch, m)
+	case *PastHave:
+		p.pastHeard(from, epoch, m)
+	case *PastTake:
+		h.pastTaken(from, l, p, epoch, m)
+	case *PastPage:
+		p.pastCame(from, epoch, m)
 	}
+	return true
 }
 
 // beginCopy makes room for a copy: of the owner's history, or of what this new owner has asked for.
@@ -96,7 +115,7 @@ func (p *partition) copyOf(from GatewayID, epoch, stream uint64) *replica {
 		}
 		return nil
 	}
-	if r := p.replica; r != nil && r.epoch == epoch && r.stream == stream && r.from == from {
+	if r := p.replica; r != nil && r.epoch == epoch && r.stream == stream && r.from == from && p.next == nil {
 		return r
 	}
 	return nil
@@ -202,10 +221,7 @@ func (p *partition) has(epoch uint64) (of uint64, complete bool) {
 	if r == nil || r.epoch+1 != epoch {
 		return 0, false
 	}
-	if r.stream == 0 {
-		return ownersOwn, r.complete
-	}
-	return r.stream, r.complete
+	return r.number(), r.complete
 }
 
 // ownersOwn is above the numbers of all copies.
@@ -263,6 +279,9 @@ func (p *partition) search(heard bool) bool {
 	if h.cfg.Hosts == nil || t.heritage != nil {
 		return true
 	}
+	if p.of.began > 0 && t.epoch == p.of.began {
+		return p.searchBefore(heard) // nothing of this layout came before
+	}
 	now := h.elapsed()
 	f := p.fetch
 	if f == nil {
@@ -289,6 +308,8 @@ func (p *partition) search(heard bool) bool {
 	case now >= f.deadline:
 	case !sure && (!heard || len(f.asked) > 0):
 		return false
+	case f.best.Of == 0 && p.of.began > 0:
+		return p.searchBefore(heard)
 	case !f.best.Complete:
 	case f.from == h.cfg.Self:
 		t.heritage, p.replica = p.replica, nil
@@ -399,6 +420,9 @@ func (p *partition) care() (wake time.Duration) {
 	}
 	if f := p.fetch; f != nil {
 		wake = max(min(f.deadline, f.againAt), now+time.Millisecond) // there is no gift in a tenure
+	}
+	if l := p.lineage; l != nil {
+		wake = max(min(l.deadline, l.againAt), now+time.Millisecond)
 	}
 	if r := p.remains; r != nil && now >= r.until {
 		p.remains = nil

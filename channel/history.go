@@ -18,6 +18,8 @@ const (
 	entryCost = 256
 	// messageCost is what a message takes beside its texts and payload.
 	messageCost = 128
+	// editCost is what an Edit takes beside its longer texts.
+	editCost = 320
 	// expirySlack is the part of the retention by which entries may outlive it, so that a busy channel does not wake up
 	// for each of them.
 	expirySlack = 8
@@ -45,6 +47,7 @@ type entry struct {
 	stamp Stamp
 	at    time.Duration
 	size  int
+	extra *extra // nil for almost all
 }
 
 // same says whether a publish with the entry's id is the entry's. An id that is made of the publisher's connection id is
@@ -77,6 +80,9 @@ func deliverySize(d *Delivery) int {
 	for i := range d.Messages {
 		m := &d.Messages[i]
 		n += messageCost + len(m.ID) + len(m.Name) + len(m.ClientID) + len(m.Encoding) + len(m.Data) + len(m.Extras)
+		if e := m.Edit; e != nil {
+			n += editCost + len(e.Description) + len(e.Metadata) + len(e.Summary)
+		}
 	}
 	for i := range d.Presence {
 		n += d.Presence[i].size()
@@ -123,7 +129,7 @@ func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
 		e := &h.entries[h.light]
 		h.bytes -= e.size
 		lost, e.size = e.stamp, 0
-		e.d = &Delivery{Serial: strings.Clone(e.d.Serial), ID: strings.Clone(e.d.ID), ConnID: strings.Clone(e.d.ConnID)}
+		e.d, e.extra = e.d.light(), nil
 		h.light++
 	}
 	if over := len(h.entries) - historyIDs; over > 0 && over <= h.shown {
@@ -131,6 +137,14 @@ func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
 		h.drop(over)
 	}
 	return lost
+}
+
+// light is a publish without its messages: what is needed to know it again. It pins no frame.
+func (d *Delivery) light() *Delivery {
+	return &Delivery{
+		Serial: strings.Clone(d.Serial), Prev: strings.Clone(d.Prev), ID: strings.Clone(d.ID), ConnID: strings.Clone(d.ConnID),
+		TimeMs: d.TimeMs,
+	}
 }
 
 // drop forgets the first n entries.
@@ -204,12 +218,17 @@ func (s *State) recall(now Moment, q *History) *HistoryResult {
 	}
 	s.expireHistory(now)
 	after, until := parseSerial(q.After), parseSerial(q.Until)
+	complete := q.After == "" || s.covers(after)
 	if q.After != "" && !q.Backwards && s.shown.less(after) && s.covers(after) {
-		// Who asks has seen more than is known here: what comes has to be behind it.
-		s.shown, s.last = after, maxStamp(s.last, after)
+		if s.guessed {
+			s.guessed, s.shown, s.last = false, after, maxStamp(s.last, after)
+		} else {
+			s.unknown(after)
+			complete = false
+		}
 	}
-	r := &HistoryResult{Req: q.Req, Serial: s.shown.serial(s.profile.Series), Complete: q.After == "" || s.covers(after)}
-	pick := picker{q: q, after: after, until: until, r: r}
+	r := &HistoryResult{Req: q.Req, Serial: s.shown.serial(s.profile.Series), Complete: complete}
+	pick := picker{q: q, h: s.past, after: after, until: until, r: r}
 	list := s.past.visible()
 	for i := range list {
 		e := &list[i]
@@ -232,6 +251,7 @@ const (
 // picker gathers the Deliveries of a HistoryResult.
 type picker struct {
 	q            *History
+	h            *history
 	after, until Stamp
 	r            *HistoryResult
 	messages     int
@@ -259,9 +279,18 @@ func (p *picker) take(e *entry) bool {
 		p.r.More = true
 		return false
 	}
-	p.messages += len(e.d.Messages) + len(e.d.Presence)
+	d := e.d
+	if q.Raw {
+		d = p.h.retold(e)
+	} else {
+		d = p.h.present(e)
+	}
+	if d == nil || len(d.Messages)+len(d.Presence) == 0 {
+		return true // a change, which shows where the message is; or not kept
+	}
+	p.messages += len(d.Messages) + len(d.Presence)
 	p.bytes += e.size
-	p.r.Deliveries = append(p.r.Deliveries, e.d)
+	p.r.Deliveries = append(p.r.Deliveries, d)
 	return true
 }
 
@@ -279,7 +308,7 @@ func (s *State) release(effects []Effect) []Effect {
 		number := h.first + uint64(h.shown)
 		h.shown++
 		s.shown = maxStamp(s.shown, e.stamp)
-		effects = s.deliver(e.d, effects)
+		effects = s.deliver(h.reveal(h.shown-1), effects)
 		left := h.waits[:0]
 		for _, w := range h.waits {
 			if w.number == number {

@@ -178,6 +178,42 @@ func TestNewOwnerSaysWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// A position that the owner does not know was given by an owner before, of whose last publishes there is no copy. Nobody
+// is told that all is well: not who asks, and not those who were there already.
+func TestSeenWithoutACopy(t *testing.T) {
+	before, beyond := "01700000000000-000@y", "01700000001000-000@y"
+	fresh := func(g Gateway, seen string) Input {
+		in := reg(g, 1, 1, 1, "f")
+		in.Register.Serial = seen
+		return in
+	}
+	for _, seen := range [][]string{{before, beyond}, {beyond, before}, {before, before}} {
+		st := newStand(t, keeping)
+		st.s.Remember(Stamp{ms: 1}, st.now.UnixMs)
+		st.s.adopt(&copied{history: history{entries: []entry{{stamp: parseSerial(before), d: &Delivery{Serial: before}}}}})
+		st.s.Step(st.now, fresh(gwA, seen[0]), nil)
+		st.s.Step(st.now, fresh(gwB, seen[1]), nil)
+		told := map[Gateway]bool{}
+		for _, v := range []Gateway{gwA, gwB} {
+			told[v] = st.s.held.find(v).lost
+		}
+		if want := seen[0] != seen[1]; told[gwA] != want || told[gwB] != want {
+			t.Errorf("seen %v: told %v, want %v", seen, told, want)
+		}
+	}
+
+	st := newStand(t, keeping)
+	st.s.Remember(Stamp{ms: 1}, st.now.UnixMs)
+	ask := func(after string) bool {
+		in := Input{Kind: InHistory, From: gwA, History: &History{App: "app", Name: "room", Req: 1, After: after}}
+		return st.s.Step(st.now, in, nil)[0].Message.(*HistoryResult).Complete
+	}
+	// The first one is believed, as on a channel on which nothing was said for long.
+	if !ask(before) || ask(beyond) || ask(before) || !ask(beyond) {
+		t.Error("the owner vouches for what it does not know, or not for what it does")
+	}
+}
+
 // short is the effects of an input in short; "copy" is a Delivery for the follower.
 func (st *stand) short(in Input) string {
 	var list []string
@@ -200,7 +236,7 @@ func (st *stand) wants(in Input, want string) *stand {
 }
 
 func pubID(g Gateway, id string) Input {
-	return Input{Kind: InPublish, From: g, Publish: &Publish{App: "app", Name: "room", Req: 7, ID: id}}
+	return Input{Kind: InPublish, From: g, Publish: &Publish{App: "app", Name: "room", Req: 7, ID: id, Messages: []Message{{Name: id}}}}
 }
 
 // Nothing is shown or acknowledged before the follower has it.

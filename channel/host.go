@@ -48,8 +48,9 @@ type Host struct {
 
 	streams atomic.Uint64 // the last copy's number
 
-	cutting sync.Mutex // above partition.mu; held while the ring is cut anew
+	cutting sync.RWMutex // above partition.mu; held to write while the ring is cut anew
 	early   map[earlyKey]*session
+	asks    []earlyAsk
 }
 
 // roster is who the gateways are. It is immutable.
@@ -150,6 +151,10 @@ func (h *Host) FromGateway(from GatewayID, part uint32, epoch uint64, m ToOwner)
 		if refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InMembers, Members: m}); !passed {
 			h.answer(from, part, epoch, &PresencePage{Req: m.Req, Refusal: refusal})
 		}
+	case *Lookup:
+		if result := p.lookup(g, epoch, m); result != nil {
+			h.answer(from, part, epoch, result)
+		}
 	case *List:
 		h.answer(from, part, epoch, p.list(epoch, m))
 	}
@@ -239,6 +244,8 @@ func (h *Host) refuse(to GatewayID, part uint32, epoch uint64, m ToOwner, why Re
 		answer = &Published{Req: m.Req, Refusal: why}
 	case *PresenceQuery:
 		answer = &PresencePage{Req: m.Req, Refusal: why}
+	case *Lookup:
+		answer = &HistoryResult{Req: m.Req, Refusal: why}
 	default:
 		return
 	}

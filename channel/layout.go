@@ -46,11 +46,18 @@ func (p *partition) place(app, name string) (Position, bool) {
 // Settled. It is called by the goroutine that calls Acquire, before the first Acquire under the layout. The same layout
 // again changes nothing.
 func (h *Host) Layout(table ring.Table) {
+	for _, a := range h.cut(table) {
+		h.FromHost(a.from, a.part, a.epoch, a.m)
+	}
+}
+
+// cut does it, and returns what others have asked for early.
+func (h *Host) cut(table ring.Table) []earlyAsk {
 	h.cutting.Lock()
 	defer h.cutting.Unlock()
 	was := h.layout.Load()
 	if len(table.Slots) == len(was.parts) && table.Began == was.began {
-		return
+		return nil
 	}
 	next := newLayout(h, table)
 	for i := range was.parts {
@@ -69,6 +76,36 @@ func (h *Host) Layout(table ring.Table) {
 		next.former.Store(was)
 	}
 	h.layout.Store(next)
+	asks := h.asks
+	h.asks = nil
+	return asks
+}
+
+// earlyAsk is a question about a layout that is not known here yet.
+type earlyAsk struct {
+	from  GatewayID
+	part  uint32
+	epoch uint64
+	m     *PastAsk
+}
+
+// earlyAsksMax bounds what is kept; who is not answered asks again.
+const earlyAsksMax = 2 * ring.PartitionsMax
+
+// keepAsk keeps a question until its layout is known; false when it is known meanwhile.
+func (h *Host) keepAsk(a earlyAsk) bool {
+	if a.m.Layout <= h.layout.Load().began {
+		return false
+	}
+	h.cutting.Lock()
+	defer h.cutting.Unlock()
+	if a.m.Layout <= h.layout.Load().began {
+		return false
+	}
+	if len(h.asks) < earlyAsksMax {
+		h.asks = append(h.asks, a)
+	}
+	return true
 }
 
 // retire ends the partition with its layout. Sessions that were begun for the next one go on there.
@@ -80,6 +117,9 @@ func (p *partition) retire(next *layout) {
 	if heir := next.part(p.id); heir != nil {
 		for g, s := range p.sessions {
 			heir.welcome(g, s)
+		}
+		if r := p.replica; r != nil && r.epoch >= next.began {
+			heir.replica, p.replica = r, nil // a copy that was begun before this node had heard
 		}
 	}
 	p.sessions = nil

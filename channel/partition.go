@@ -41,6 +41,7 @@ type partition struct {
 
 	replica  *replica // what others published, or this node in a tenure that is over; nil: nothing
 	fetch    *fetch   // under way
+	lineage  *lineage // under way
 	wanted   wanted   // by the next owner, at the end of this tenure; zero: nothing
 	gift     *feed    // replica on its way to a new owner
 	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
@@ -233,6 +234,7 @@ func (p *partition) end() unserved {
 	}
 	p.leave()
 	p.bequeath()
+	p.endLineage()
 	p.fetch = nil
 	p.channels.all(func(a *activation) bool {
 		dropped := a.Drop()
@@ -272,8 +274,7 @@ func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 		return nil // the world went on while the log was read; the next nudge comes with what changed it
 	}
 	now, grace := p.host.moment(), p.host.grace()
-	heir := t.heritage != nil
-	if heir {
+	if t.heritage != nil {
 		t.since = t.heritage.since
 		p.host.raiseFloor(t.heritage.floor)
 	}
@@ -300,7 +301,7 @@ func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 	p.at = serving
 	p.beginFeed()
 	p.channels.all(func(a *activation) bool {
-		a.Offer(Input{Kind: InOpened, Heir: heir}, actor.NoLimit)
+		a.Offer(Input{Kind: InOpened}, actor.NoLimit)
 		return true
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
@@ -392,6 +393,18 @@ func (p *partition) history(g Gateway, epoch uint64, m *History) *HistoryResult 
 		return nil
 	}
 	return &HistoryResult{Req: m.Req, Refusal: refusal, Complete: m.After == ""}
+}
+
+// lookup does the same with a question for one message.
+func (p *partition) lookup(g Gateway, epoch uint64, m *Lookup) *HistoryResult {
+	refusal, passed := p.ask(g, epoch, m.App, m.Name, Input{Kind: InLookup, Lookup: m})
+	switch {
+	case passed:
+		return nil
+	case refusal == Accepted:
+		refusal = NotFound
+	}
+	return &HistoryResult{Req: m.Req, Refusal: refusal}
 }
 
 // ask gives a question to a channel, if there is one and it takes it.

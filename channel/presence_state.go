@@ -29,7 +29,7 @@ func (s *State) changePresence(now Moment, from Gateway, c *PresenceChange, effe
 	if len(events) == 0 {
 		return s.settle(now, append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: why}}))
 	}
-	effects = s.emit(now, &Delivery{ID: c.ID, ConnID: c.ConnID, Presence: events}, from, c.Req, effects)
+	effects = s.emit(now, &Delivery{ID: c.ID, ConnID: c.ConnID, Presence: events}, false, from, c.Req, effects)
 	return s.settle(now, effects)
 }
 
@@ -40,12 +40,6 @@ func (s *State) registerPresence(now Moment, in Input) {
 		return
 	}
 	p := s.here()
-	if s.waiting {
-		for _, h := range r.Holds {
-			p.heard = append(p.heard, heard{in.From, h})
-		}
-		return
-	}
 	if in.Fresh {
 		p.only(now, in.From, r.Holds)
 	}
@@ -81,7 +75,7 @@ func (s *State) tellPresence(now Moment, effects []Effect) []Effect {
 		}
 		d := &Delivery{Presence: p.events[:n:n]}
 		p.events = p.events[n:]
-		effects = s.emit(now, d, 0, 0, effects)
+		effects = s.emit(now, d, false, 0, 0, effects)
 	}
 	p.events = nil
 	s.sum[PresenceMembers] = int32(len(p.members))

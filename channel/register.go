@@ -31,12 +31,20 @@ func (s *State) sees(v *vector, fresh bool, seen Stamp) {
 		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
 	}
 	if s.shown.less(seen) {
-		// There was more than is known here, and others may not have seen it.
-		s.shown, s.last = seen, maxStamp(s.last, seen)
-		s.since = maxStamp(s.since, seen)
+		s.unknown(seen)
 	}
 	if fresh && seen.less(s.since) {
 		v.lost = true
+	}
+}
+
+// unknown takes in that somebody has seen what is not known here: an owner before showed it without a copy. Others may
+// have missed it, and who has seen it may hear it again, from a publisher that was not answered: all gateways are told.
+func (s *State) unknown(seen Stamp) {
+	s.shown, s.last = seen, maxStamp(s.last, seen)
+	s.since = maxStamp(s.since, seen)
+	for i := range s.held.len() {
+		s.held.at(i).lost = true
 	}
 }
 

@@ -1,7 +1,6 @@
 package channel
 
 import (
-	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -20,10 +19,6 @@ func inPartition(part uint32, partitions, n int) []Position {
 		}
 	}
 	return all
-}
-
-func comparePositions(a, b Position) int {
-	return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
 }
 
 func walk(r *registry, after Position) (names []string) {

@@ -14,6 +14,7 @@ type replica struct {
 	since    Stamp  // all publishes behind it were kept by somebody who passed them on
 	floor    Stamp  // above all serials given
 	channels map[replicaKey]*copied
+	order    []Position // of the channels, once no more come; see inOrder
 }
 
 type replicaKey struct{ app, name string }
@@ -81,6 +82,7 @@ func (s *State) adopt(c *copied) {
 	}
 	if n := len(c.entries); n > 0 {
 		s.past = &c.history
+		s.past.relink()
 		s.guessed, s.shown = false, c.entries[n-1].stamp
 		s.last = maxStamp(s.last, s.shown)
 		s.expired = parseSerial(c.entries[0].d.Prev) // whoever has seen that one misses none before these

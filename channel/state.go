@@ -14,6 +14,7 @@ type Settings struct {
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
 	MembersMax            int           // of the presence set; 0 is no limit
 	MessageRate           int           // messages published per second; 0 is no limit
+	Mutable               bool          // messages may be changed and annotated
 }
 
 // Moment is what the shell knows when it steps a state.
@@ -38,7 +39,7 @@ const (
 	InQuery                      // Query of From
 	InCommitted                  // the outstanding proposal of kind Done is committed
 	InFailed                     // it never will be under this epoch
-	InOpened                     // every gateway has been heard after a Restore; Heir: and what the owner before kept is here
+	InOpened                     // every gateway has been heard after a Restore
 	InHistory                    // History of From
 	InCopyAll                    // the follower of Stream has to be sent everything
 	InPresence                   // Presence of From
@@ -46,13 +47,13 @@ const (
 	InCopied                     // the follower of Stream has what was published up to Copied; Stream 0: it is not waited for
 	InLeave                      // the leave to open that was asked for: Refusal says whether it is given
 	InSettings                   // Profile is that of the channel from now on
+	InLookup                     // Lookup of From
 )
 
 // Input is one thing that happened to a channel.
 type Input struct {
 	Kind     InputKind
 	Fresh    bool
-	Heir     bool
 	Done     Kind
 	From     Gateway
 	Register *Register
@@ -61,6 +62,7 @@ type Input struct {
 	History  *History
 	Presence *PresenceChange
 	Members  *PresenceQuery
+	Lookup   *Lookup
 	Stream   uint64
 	Copied   Stamp
 	Refusal  Refusal
@@ -76,6 +78,8 @@ func (in *Input) request() ToOwner {
 		return in.Query
 	case InHistory:
 		return in.History
+	case InLookup:
+		return in.Lookup
 	case InPresence:
 		return in.Presence
 	case InMembers:
@@ -264,6 +268,8 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return s.changePresence(now, in.From, in.Presence, effects)
 	case InMembers:
 		return append(effects, Effect{To: in.From, Message: s.presencePage(now, in.Members)})
+	case InLookup:
+		return append(effects, Effect{To: in.From, Message: s.lookup(now, in.Lookup)})
 	case InCopyAll:
 		return s.copyAll(now, in, effects)
 	case InCopied:
@@ -278,7 +284,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return effects // another owner follows and finds the obligation, or its absence, in the log
 	case InOpened:
 		s.waiting = false
-		s.present.opened(now, in.Heir && s.profile.Retention > 0)
+		s.present.opened(now)
 	}
 	return s.settle(now, effects)
 }
@@ -481,21 +487,39 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 	if !s.mayPublish(now, len(p.Messages)) {
 		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: TooFast}})
 	}
+	if edits(p.Messages) {
+		if refusal := s.checkEdits(p); refusal != Accepted {
+			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: refusal}})
+		}
+	}
 	s.open, s.usedAt = true, now.Since
-	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, from, p.Req, effects)
+	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, p.Ephemeral, from, p.Req, effects)
 }
 
-// emit gives a Delivery its place in the channel: it is kept, copied, sent to every gateway that listens, and who asked
-// for it is answered. from is 0 when nobody did.
-func (s *State) emit(now Moment, d *Delivery, from Gateway, req uint64, effects []Effect) []Effect {
+// emit gives a Delivery its place in the channel: it is kept unless it is ephemeral, copied, sent to every gateway that
+// listens, and who asked for it is answered. from is 0 when nobody did.
+func (s *State) emit(now Moment, d *Delivery, ephemeral bool, from Gateway, req uint64, effects []Effect) []Effect {
 	prev := s.prev(now)
 	s.last = s.last.after(now.UnixMs)
 	d.App, d.Name, d.Serial, d.Prev, d.TimeMs = s.app, s.name, s.last.serial(s.profile.Series), prev, now.UnixMs
 	if d.Presence != nil {
 		nameEvents(d)
 	}
+	live := d
+	switch {
+	case edits(d.Messages):
+		s.complete(d)
+	case ephemeral:
+		d = d.light()
+	}
 	if s.keep(now, d) {
 		w := wait{s.past.first + uint64(len(s.past.entries)-1), from, req}
+		switch {
+		case edits(d.Messages):
+			s.past.keepEdit()
+		case ephemeral:
+			s.past.entries[len(s.past.entries)-1].extra = &extra{live: live}
+		}
 		if now.Stream != 0 && s.stream == now.Stream {
 			effects = append(effects, Effect{Copy: true, Message: d})
 			if now.Waited || len(s.past.entries)-s.past.shown > 1 {
@@ -510,9 +534,10 @@ func (s *State) emit(now Moment, d *Delivery, from Gateway, req uint64, effects 
 			return s.release(effects)
 		}
 		s.past.shown++
+		live = s.past.reveal(s.past.shown - 1)
 	}
 	s.shown = s.last
-	effects = s.deliver(d, effects)
+	effects = s.deliver(live, effects)
 	if from == 0 {
 		return effects
 	}
@@ -543,13 +568,13 @@ func (s *State) keep(now Moment, d *Delivery) bool {
 	return true
 }
 
-// deliver sends a publish to every gateway that listens.
+// deliver sends a publish to every gateway that listens. Watchers where nobody else does are there for annotations.
 func (s *State) deliver(d *Delivery, effects []Effect) []Effect {
-	if !s.sum.listens() {
+	if !s.sum.listens() && s.watched == 0 {
 		return effects
 	}
 	for i := range s.held.len() {
-		if v := s.held.at(i); v.counts.listens() {
+		if v := s.held.at(i); v.counts.listens() || v.watch != nil {
 			effects = append(effects, Effect{To: v.gateway, Message: d})
 		}
 	}

@@ -666,3 +666,28 @@ func TestNodeComesBackElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// A node that never became a member does not keep another one from its address for ever.
+func TestNewNodeAtAnAddressThatWasAdded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start("n1", 1)
+		w.await(5*time.Second, "n1 serves", func() bool { return w.serving("n1") })
+		w.lag = true
+		n2 := w.start("n2", 0)
+		w.lag = false
+		w.await(5*time.Second, "n2 is a server", func() bool {
+			w.raft.mu.Lock()
+			defer w.raft.mu.Unlock()
+			return len(w.raft.servers) == 2
+		})
+		n2.kill()
+		delete(w.nodes, "n2")
+		w.startAs("n3", "n2", 0)
+		w.await(15*time.Second, "n1 and n3 serve", func() bool { return w.serving("n1", "n3") })
+		w.raft.mu.Lock()
+		defer w.raft.mu.Unlock()
+		if len(w.raft.servers) != 2 || w.raft.servers[1].ID != "n3" {
+			t.Errorf("servers are %+v", w.raft.servers)
+		}
+	})
+}

@@ -89,7 +89,7 @@ func (d *desk) newcomers(view *View, now time.Duration, f findings) {
 	for node, j := range d.joiners {
 		m, known := view.Member(node)
 		switch {
-		case now-j.last > joinFresh:
+		case now-j.last > joinFresh, !known && j.replaces != "": // the member that it was to stand for was forgotten
 			delete(d.joiners, node)
 		case known && m.Boot == j.member.Boot:
 			f.moved[node] = j.member
@@ -210,7 +210,8 @@ func (d *desk) serverChange() {
 	})
 }
 
-// nextServerStep adds who is missing, corrects who moved, and gives votes.
+// nextServerStep adds who is missing, corrects who moved, and gives votes. A server that is in the way of another one at
+// its address goes, if it is nobody any more: it has no vote, is no member and does not ask to be one.
 func (d *desk) nextServerStep() (func(context.Context) error, string) {
 	log := d.c.cfg.Log
 	view, now := log.View(), d.c.cfg.Boottime()
@@ -230,6 +231,12 @@ func (d *desk) nextServerStep() (func(context.Context) error, string) {
 	}
 	for _, node := range slices.Sorted(maps.Keys(want)) {
 		if addr, ok := addrs[node]; !ok || addr != want[node] {
+			if i := slices.IndexFunc(servers, func(s Server) bool { return s.Addr == want[node] && s.ID != node }); i >= 0 {
+				former := servers[i]
+				if _, known := view.Member(former.ID); !known && d.joiners[former.ID] == nil && !former.Voter {
+					return func(ctx context.Context) error { return log.Remove(ctx, former.ID) }, "remove " + former.ID + ", whose address " + node + " has"
+				}
+			}
 			return func(ctx context.Context) error { return log.AddNonvoter(ctx, node, want[node]) }, "add " + node + " at " + want[node]
 		}
 	}

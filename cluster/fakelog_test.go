@@ -344,8 +344,18 @@ func (l *fakeLog) AddNonvoter(ctx context.Context, id, addr string) error {
 				f.servers[i].Addr = addr
 				return nil
 			}
+			if f.servers[i].Addr == addr {
+				return fmt.Errorf("fake: %s is the address of %s", addr, f.servers[i].ID)
+			}
 		}
 		f.servers = append(slices.Clone(f.servers), Server{ID: id, Addr: addr})
+		return nil
+	})
+}
+
+func (l *fakeLog) Remove(ctx context.Context, id string) error {
+	return l.lead(ctx, func() error {
+		l.raft.servers = slices.DeleteFunc(slices.Clone(l.raft.servers), func(s Server) bool { return s.ID == id })
 		return nil
 	})
 }

@@ -113,8 +113,10 @@ type Log interface {
 	// Verify returns nil when a majority confirmed, after the call began, that this node still leads.
 	Verify(ctx context.Context) error
 	Servers() []Server // latest known configuration
-	// AddNonvoter adds a server without a vote; of one that is there already it changes the address only.
+	// AddNonvoter adds a server without a vote; of one that is there already it changes the address only. It fails when
+	// another server has the address.
 	AddNonvoter(ctx context.Context, id, addr string) error
+	Remove(ctx context.Context, id string) error        // takes a server out of the group
 	Promote(ctx context.Context, id, addr string) error // gives a server its vote
 	Transfer(ctx context.Context) error                 // hands leadership to another server
 	View() *View                                        // never nil

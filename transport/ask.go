@@ -60,6 +60,17 @@ func (g *Gateway) Presence(ctx context.Context, app, name string, q channel.Pres
 	return *m.(*channel.PresencePage), nil
 }
 
+// Lookup asks the owner for one message that a channel keeps, its versions or its annotations. The gateway sets q's App,
+// Name and Req. A message that is not kept is channel.NotFound.
+func (g *Gateway) Lookup(ctx context.Context, app, name string, q channel.Lookup) (channel.HistoryResult, error) {
+	q.App, q.Name, q.Req = app, name, g.requestID.Add(1)
+	m, err := g.ask(ctx, ring.Hash(app, name), q.Req, &q)
+	if err != nil {
+		return channel.HistoryResult{}, err
+	}
+	return *m.(*channel.HistoryResult), nil
+}
+
 // listAhead is how many partitions one step of List asks at the same time, at most.
 const listAhead = 16
 

@@ -65,6 +65,7 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 			order.watch = &watch{which: which}
 		}
 	}
+	order.wants = parseWishes(params, order.granted)
 	order.params = recognised(params, order)
 	if order.a = c.find(pm.Channel); order.a == nil {
 		if len(c.attachments) >= c.g.cfg.MaxChannels {
@@ -130,6 +131,12 @@ func recognised(params map[string]string, o *attachOrder) map[string]string {
 		if v, ok := params[key]; ok {
 			put(key, v)
 		}
+	}
+	if o.wants != nil && o.wants.deltas {
+		put("delta", "vcdiff")
+	}
+	if o.wants != nil && o.wants.wholeAppends {
+		put("appendMode", "full")
 	}
 	if v := params["echo"]; v == "true" || v == "false" {
 		put("echo", v)

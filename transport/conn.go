@@ -37,7 +37,6 @@ type conn struct {
 	since      int64
 	resumed    bool   // another socket had the connection before
 	era        uint64 // grows whenever the connection is resumed
-	before     uint64 // era of the socket that it was resumed from
 	remainMs   int64  // how long members stay when the connection breaks
 	tally      *tally // of its app; nil when it was not greeted
 
@@ -278,7 +277,9 @@ func (c *conn) serve(frame []byte) {
 		c.publish(pm)
 	case protocol.ActionPresence:
 		c.presence(pm)
-	case protocol.ActionObject, protocol.ActionAnnotation:
+	case protocol.ActionAnnotation:
+		c.annotate(pm)
+	case protocol.ActionObject:
 		c.nack(pm, protocol.Errorf(protocol.CodeBadRequest, "%s is not supported yet", pm.Action))
 	case protocol.ActionSync:
 		c.askSync(pm)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,7 +225,7 @@ func TestWhatIsNotThereYet(t *testing.T) {
 		c := w.connect("")
 		defer c.close()
 		c.attach("room", nil)
-		for serial, action := range []int{19, 21} {
+		for serial, action := range []int{19} {
 			c.send(fmt.Appendf(nil, `{"action":%d,"channel":"room","msgSerial":%d}`, action, serial))
 			if pm := c.expect(protocol.ActionNack); pm.MsgSerial != int64(serial) || pm.Count != 1 || pm.Error.Code != 40000 {
 				t.Errorf("got %+v, error %v", pm, pm.Error)
@@ -352,6 +353,65 @@ func TestDrain(t *testing.T) {
 		late := w.open(format)
 		late.expect(protocol.ActionDisconnected)
 		late.ends()
+	})
+}
+
+// A spread goodbye reaches everybody in turn, evenly, and whoever comes meanwhile at once.
+func TestDrainIsSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, false, nil)
+		defer w.close()
+		const n, spread = 100, 500 * time.Millisecond
+		var mu sync.Mutex
+		var told []time.Duration
+		began := time.Now()
+		for range n {
+			c := w.connect("json")
+			go func() {
+				c.expect(protocol.ActionDisconnected)
+				mu.Lock()
+				told = append(told, time.Since(began))
+				mu.Unlock()
+				c.ends()
+			}()
+		}
+		w.g.Refuse()
+		late := w.open("json")
+		late.expect(protocol.ActionDisconnected)
+		late.ends()
+		began = time.Now()
+		if err := w.g.Drain(t.Context(), spread); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if took := time.Since(began); took < spread || took > spread+time.Second {
+			t.Errorf("it took %v", took)
+		}
+		for i, at := range told {
+			if want := spread * time.Duration(i+1) / n; (at - want).Abs() > spread/n+2*drainStep {
+				t.Errorf("client %d was told after %v, want about %v", i, at, want)
+			}
+		}
+		if len(told) != n {
+			t.Errorf("%d were told", len(told))
+		}
+	})
+}
+
+// A few clients are not kept waiting for each other.
+func TestFewAreDrainedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, false, nil)
+		defer w.close()
+		c := w.connect("json")
+		go func() {
+			c.expect(protocol.ActionDisconnected)
+			c.ends()
+		}()
+		began := time.Now()
+		if err := w.g.Drain(t.Context(), time.Minute); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
 	})
 }
 

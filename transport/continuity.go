@@ -49,7 +49,7 @@ func (s *shard) listen(a *attachment, from string) {
 
 // hears says whether deliveries are for the attachment. A member hears of itself.
 func (a *attachment) hears() bool {
-	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence) != 0
+	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence|protocol.ModeAnnotationSubscribe) != 0
 }
 
 func (a *attachment) unlisten() {
@@ -68,7 +68,7 @@ func (s *shard) mend(ch *localChannel) {
 }
 
 func (s *shard) askMissed(ch *localChannel) {
-	s.recall(ch, channel.History{After: ch.serial}, func(r *channel.HistoryResult) { s.mended(ch, r) })
+	s.recall(ch, channel.History{After: ch.serial, Raw: true}, func(r *channel.HistoryResult) { s.mended(ch, r) })
 }
 
 // recall asks for the past of a channel. then runs on this shard; it gets nil when there is no answer.
@@ -169,13 +169,16 @@ func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
 
 // pass sends a publish to one attachment, unless its modes are others or it is the connection's own and not wanted back.
 func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
+	if len(d.Messages) > 0 && (d.Messages[0].Edit != nil || a.wants != nil || a.granted&protocol.ModeAnnotationSubscribe != 0) {
+		return s.passForm(a, d)
+	}
 	own := d.ConnID == a.conn.id
 	switch {
 	case d.Presence != nil:
 		if !a.granted.Has(protocol.ModePresenceSubscribe) && !(own && a.granted.Has(protocol.ModePresence)) {
 			return false
 		}
-	case !a.granted.Has(protocol.ModeSubscribe), own && a.noEcho:
+	case !a.granted.Has(protocol.ModeSubscribe), own && a.deaf(d):
 		return false
 	}
 	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
@@ -233,7 +236,7 @@ func (s *shard) replay(a *attachment, m *channel.Registered) {
 	a.replaying = true
 	p := &playback{shard: s, a: a, turn: a.turn, counts: m.Counts, serial: a.serial}
 	if a.serial != "" {
-		p.ask(channel.History{After: a.serial}, p.resumed)
+		p.ask(channel.History{After: a.serial, Raw: true}, p.resumed)
 		return
 	}
 	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax), Of: channel.OnlyMessages}
@@ -284,7 +287,7 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 	}
 	p.play(r.Deliveries)
 	if r.More && a.hears() {
-		p.ask(channel.History{After: p.serial}, p.resumed)
+		p.ask(channel.History{After: p.serial, Raw: true}, p.resumed)
 		return
 	}
 	p.finish(p.serial, r.Serial, 0, nil)
@@ -295,7 +298,7 @@ func (p *playback) rewound(r *channel.HistoryResult) {
 	list := slices.Clone(r.Deliveries)
 	slices.Reverse(list)
 	start, flags := r.Serial, protocol.Flags(0)
-	if len(list) > 0 && p.a.granted.Has(protocol.ModeSubscribe) {
+	if len(list) > 0 && p.a.hears() {
 		start, flags = list[0].Prev, protocol.FlagHasBacklog
 	}
 	var err *protocol.ErrorInfo

@@ -268,41 +268,55 @@ func (s *shard) occupancy(p *partition, m *channel.Occupancy) {
 	}
 }
 
-// frameCache holds the frames of the delivery or occupancy event that is being fanned out: one per format and name of
-// an attachment, and there are hardly ever more than two.
+// frameCache holds the frames of the delivery or occupancy event that is being fanned out: one per format, name and form,
+// and there are hardly ever more than two.
 type frameCache struct {
 	of     any // the event
 	frames []cachedFrame
+	forms  []form // of the event, when it is a delivery
+}
+
+// frameKey is what the bytes of an event's frame depend on.
+type frameKey struct {
+	format protocol.Format
+	which  channel.Category
+	as     variant
+	base   *channel.Delivery // of a delta
+	name   string
 }
 
 type cachedFrame struct {
-	format protocol.Format
-	which  channel.Category
-	name   string
-	bytes  []byte
+	frameKey
+	bytes []byte
 }
 
-func (f *frameCache) find(of any, format protocol.Format, name string, which channel.Category) []byte {
+// turn makes room for the frames of another event.
+func (f *frameCache) turn(of any) {
 	if f.of != of {
-		clear(f.frames)
-		f.of, f.frames = of, f.frames[:0]
+		f.forget()
+		f.of = of
 	}
+}
+
+func (f *frameCache) find(of any, key frameKey) []byte {
+	f.turn(of)
 	for i := range f.frames {
-		if e := &f.frames[i]; e.format == format && e.which == which && e.name == name {
+		if e := &f.frames[i]; e.frameKey == key {
 			return e.bytes
 		}
 	}
 	return nil
 }
 
-func (f *frameCache) keep(format protocol.Format, name string, which channel.Category, b []byte) []byte {
-	frame := bytes.Clone(seal(b, format))
-	f.frames = append(f.frames, cachedFrame{format: format, which: which, name: name, bytes: frame})
+func (f *frameCache) keep(key frameKey, b []byte) []byte {
+	frame := bytes.Clone(seal(b, key.format))
+	f.frames = append(f.frames, cachedFrame{key, frame})
 	return frame
 }
 
 func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d *channel.Delivery) []byte {
-	if frame := f.find(d, format, name, 0); frame != nil {
+	key := frameKey{format: format, name: name}
+	if frame := f.find(d, key); frame != nil {
 		return frame
 	}
 	if d.Presence != nil {
@@ -310,27 +324,30 @@ func (f *frameCache) message(fl *flusher, format protocol.Format, name string, d
 	} else {
 		fl.encode = protocol.AppendMessage(begin(fl.encode), format, name, d)
 	}
-	return f.keep(format, name, 0, fl.encode)
+	return f.keep(key, fl.encode)
 }
 
 func (f *frameCache) occupancy(fl *flusher, g *Gateway, format protocol.Format, name string, c *channel.Counts, which channel.Category) []byte {
-	if frame := f.find(c, format, name, which); frame != nil {
+	key := frameKey{format: format, which: which, name: name}
+	if frame := f.find(c, key); frame != nil {
 		return frame
 	}
 	fl.encode = protocol.AppendOccupancy(begin(fl.encode), format, name, g.eventID(), time.Now().UnixMilli(), c, which)
-	return f.keep(format, name, which, fl.encode)
+	return f.keep(key, fl.encode)
 }
 
 func (f *frameCache) sync(fl *flusher, format protocol.Format, name, position string, m *channel.PresencePage) []byte {
-	if frame := f.find(m, format, name, 0); frame != nil {
+	key := frameKey{format: format, name: name}
+	if frame := f.find(m, key); frame != nil {
 		return frame
 	}
 	fl.encode = protocol.AppendSync(begin(fl.encode), format, name, position, m.Members)
-	return f.keep(format, name, 0, fl.encode)
+	return f.keep(key, fl.encode)
 }
 
 // forget lets go of the last event.
 func (f *frameCache) forget() {
 	clear(f.frames)
-	f.of, f.frames = nil, f.frames[:0]
+	clear(f.forms)
+	f.of, f.frames, f.forms = nil, f.frames[:0], f.forms[:0]
 }

@@ -287,7 +287,7 @@ func TestPublishIsRefused(t *testing.T) {
 		"forced":      {testKey, "", `"channel":"room","params":{"_forceNack":"true"},"messages":[{"name":"x"}]`, 40099},
 		"nothing":     {testKey, "", `"channel":"room","messages":[]`, 40030},
 		"bare number": {testKey, "", `"channel":"room","messages":[{"data":7}]`, 40013},
-		"update":      {testKey, "", `"channel":"room","messages":[{"action":1,"serial":"x"}]`, 93002},
+		"update":      {testKey, "", `"channel":"room","messages":[{"action":1}]`, 40003},
 		"ids":         {testKey, "", `"channel":"room","messages":[{"id":"a:0"},{"id":"b:1"}]`, 40031},
 		"too many":    {testKey, "", `"channel":"room","messages":[` + strings.TrimSuffix(strings.Repeat("{},", 1001), ",") + `]`, 40034},
 	} {

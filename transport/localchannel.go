@@ -71,8 +71,9 @@ type attachment struct {
 
 	params   map[string]string
 	watch    *watch
-	roll     *roll // a SYNC under way
-	promised bool  // ATTACHED said that one follows
+	wants    *wishes // nil for most
+	roll     *roll   // a SYNC under way
+	promised bool    // ATTACHED said that one follows
 }
 
 // attachOrder is an ATTACH that passed all checks of the connection.
@@ -84,6 +85,7 @@ type attachOrder struct {
 	params  map[string]string // what is recognised, as applied; nil when nothing is
 	watch   *watch            // nil unless occupancy events were asked for
 	rewind  *rewind           // nil unless asked for
+	wants   *wishes           // nil unless messages are wanted in other forms
 }
 
 // attachWait is an entry of a shard's list of unconfirmed attaches.
@@ -123,7 +125,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.conn.ended.Load() != 0 && a.ch == nil {
 		return // its doGone has passed or will find nothing
 	}
-	before, watched := channel.Counts{}, a.watch != nil
+	before, watched := channel.Counts{}, a.watches()
 	if a.ch == nil {
 		s.admit(p, a)
 	} else {
@@ -133,6 +135,11 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.inWait {
 		ch.unwait(a)
 	}
+	if a.lostTrack(o) {
+		a.attached = false
+		a.unlisten()
+	}
+	a.wants = o.wants
 	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
 	if !a.hears() {
 		a.unlisten()
@@ -142,8 +149,8 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	for i := range after {
 		ch.counts[i] += after[i] - before[i]
 	}
-	ch.watchers += int32(btoi(a.watch != nil) - btoi(watched))
-	if a.attached && before == after && !watched && a.watch == nil {
+	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
+	if a.attached && before == after && !watched && !a.watches() {
 		s.sendAttached(a, ch.serial, protocol.FlagResumed, nil)
 		s.sync(a)
 		return
@@ -156,13 +163,19 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	s.waits = append(s.waits, attachWait{a: a, turn: a.turn, deadline: time.Now().Add(s.g.cfg.AttachTimeout)})
 }
 
-func (s *shard) admit(p *partition, a *attachment) {
-	ch := p.channels[a.key]
+// open is what is held on a channel, made where nothing is yet.
+func (s *shard) open(p *partition, key channelKey) *localChannel {
+	ch := p.channels[key]
 	if ch == nil {
-		ch = &localChannel{part: p, key: a.key}
-		p.channels[a.key] = ch
+		ch = &localChannel{part: p, key: key}
+		p.channels[key] = ch
 		s.channels.Add(1)
 	}
+	return ch
+}
+
+func (s *shard) admit(p *partition, a *attachment) {
+	ch := s.open(p, a.key)
 	a.ch, a.index = ch, len(ch.attachments)
 	ch.attachments = append(ch.attachments, a)
 	s.attachments.Add(1)
@@ -201,11 +214,11 @@ func (s *shard) remove(a *attachment) {
 	for i, n := range protocol.ModeCounts(a.granted) {
 		ch.counts[i] -= n
 	}
-	if a.watch != nil {
+	if a.watches() {
 		ch.watchers--
 	}
 	a.unlisten()
-	a.ch, a.attached, a.watch, a.params, a.roll = nil, false, nil, nil, nil
+	a.ch, a.attached, a.watch, a.params, a.wants, a.roll = nil, false, nil, nil, nil, nil
 	s.attachments.Add(-1)
 	s.touch(ch)
 }
@@ -328,6 +341,7 @@ func (s *shard) sendAttached(a *attachment, serial string, flags protocol.Flags,
 		flags |= protocol.FlagHasPresence
 		a.promised = true
 	}
+	a.wants.anew()
 	s.sendNew(a.conn, func(dst []byte) []byte {
 		return protocol.AppendAttached(dst, a.conn.format, &protocol.Attached{
 			Channel: a.name, ChannelSerial: serial, Flags: a.granted | flags, Params: a.params, Error: err,

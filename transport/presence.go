@@ -92,6 +92,7 @@ type hold struct {
 	ch       *localChannel
 	id       string // of the connection
 	conn     *conn  // nil while the connection is lost
+	fixed    bool   // there never was one, and the members stay
 	era      uint64
 	remainMs int64
 	taken    int64 // the owner has answered all changes with a msgSerial below
@@ -119,9 +120,6 @@ func (s *shard) holdFor(a *attachment) *hold {
 		return h
 	default:
 		s.abandonChanges(h, nil)
-		if h.era != c.before { // it was elsewhere meanwhile
-			h.whole, h.members = false, nil
-		}
 		if h.lapse != nil {
 			h.lapse.Stop()
 			h.lapse = nil
@@ -221,7 +219,7 @@ func (s *shard) lapse(h *hold) {
 func (h *hold) tell() channel.Hold {
 	h.changed = false
 	t := channel.Hold{ConnID: h.id, Era: h.era, RemainMs: h.remainMs, Taken: h.taken, Whole: h.whole}
-	if h.conn == nil {
+	if h.conn == nil && !h.fixed {
 		t.State, t.RemainMs = channel.HoldLost, max(time.Until(h.until).Milliseconds(), 1)
 	}
 	members := h.members

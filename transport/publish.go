@@ -11,8 +11,10 @@ import (
 
 // publish serves a MESSAGE: it checks it, takes its place in the window of un-acknowledged publishes and hands it to the
 // channel's shard. A full window or queue makes the read loop wait here, and with it the client.
-func (c *conn) publish(pm *protocol.ProtocolMessage) {
-	p, err := c.checkPublish(pm)
+func (c *conn) publish(pm *protocol.ProtocolMessage) { c.put(pm, c.checkPublish) }
+
+func (c *conn) put(pm *protocol.ProtocolMessage, check func(*protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo)) {
+	p, err := check(pm)
 	if err != nil {
 		c.nack(pm, err)
 		return
@@ -39,7 +41,13 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if err != nil {
 		return nil, err
 	}
-	if err := c.mayPublish(pm.Channel, name); err != nil {
+	changes := protocol.Changes(pm.Messages)
+	if !changes {
+		err = c.mayPublish(pm.Channel, name, protocol.ModePublish, auth.Publish)
+	} else if name.Qualifier != "" {
+		err = auth.Denied(auth.MessageUpdateOwn, name.Resource())
+	}
+	if err != nil {
 		return nil, err
 	}
 	if pm.Params["_forceNack"] == "true" {
@@ -52,7 +60,40 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if err != nil {
 		return nil, err
 	}
-	if err := c.identity.Claim(messages); err != nil {
+	if base == "" {
+		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
+	}
+	p := &channel.Publish{
+		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
+	}
+	if changes {
+		p.MaxBytes = c.g.cfg.MaxMessageSize
+		p.OwnOnly, err = c.identity.Change(&messages[0], name.Resource())
+		return p, err
+	}
+	if p.Ephemeral, err = protocol.Ephemeral(messages); err != nil {
+		return nil, err
+	}
+	p.Ephemeral = p.Ephemeral || pm.Params["ephemeral"] == "true"
+	return p, c.identity.Claim(messages)
+}
+
+// annotate serves an ANNOTATION: its annotations are published like messages.
+func (c *conn) annotate(pm *protocol.ProtocolMessage) { c.put(pm, c.checkAnnotations) }
+
+func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish, *protocol.ErrorInfo) {
+	name, err := c.channelName(pm.Channel)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mayPublish(pm.Channel, name, protocol.ModeAnnotationPublish, auth.AnnotationPublish); err != nil {
+		return nil, err
+	}
+	if pm.TooMany {
+		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many annotations in one publish: the limit is %d", protocol.MaxMessages)
+	}
+	messages, base, err := protocol.CanonicalAnnotations(pm.Annotations, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
+	if err != nil {
 		return nil, err
 	}
 	if base == "" {
@@ -60,23 +101,23 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	}
 	return &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
-	}, nil
+	}, c.identity.ClaimAnnotations(messages)
 }
 
 // mayPublish asks the attachment of that name, or the capability where there is none.
-func (c *conn) mayPublish(written string, name protocol.Name) *protocol.ErrorInfo {
+func (c *conn) mayPublish(written string, name protocol.Name, mode protocol.Flags, op auth.OpSet) *protocol.ErrorInfo {
 	if name.Meta() {
 		return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted: nothing can be published on a metachannel, this is %q", written)
 	}
 	a := c.find(written)
-	if a != nil && a.asked.Has(protocol.ModePublish) {
+	if a != nil && a.asked.Has(mode) {
 		return nil
 	}
-	if !c.identity.Capability.Allows(name.Resource(), auth.Publish) {
-		return auth.Denied(auth.Publish, name.Resource())
+	if !c.identity.Capability.Allows(name.Resource(), op) {
+		return auth.Denied(op, name.Resource())
 	}
 	if a != nil {
-		return protocol.Errorf(protocol.CodeModeNotRequested, "the attachment to %q was made without the mode publish", written)
+		return protocol.Errorf(protocol.CodeModeNotRequested, "the attachment to %q was made without the mode %s", written, protocol.ModeNames(mode))
 	}
 	return nil
 }

@@ -91,10 +91,15 @@ func (s *shard) narrow(a *attachment, granted protocol.Flags, watches bool) {
 	if a.ch == nil || granted == a.granted && (watches || a.watch == nil) {
 		return
 	}
-	o := &attachOrder{a: a, granted: granted, noEcho: a.noEcho, serial: a.serial, params: maps.Clone(a.params), watch: a.watch}
+	o := &attachOrder{a: a, granted: granted, noEcho: a.noEcho, serial: a.serial, params: maps.Clone(a.params), watch: a.watch, wants: a.wants}
 	if !watches || !granted.Has(protocol.ModeSubscribe) {
 		o.watch = nil
 		delete(o.params, "occupancy")
+	}
+	if !granted.Has(protocol.ModeSubscribe) {
+		o.wants = nil
+		delete(o.params, "delta")
+		delete(o.params, "appendMode")
 	}
 	if _, told := o.params["modes"]; told {
 		o.params["modes"] = protocol.ModeNames(granted)

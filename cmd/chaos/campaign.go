@@ -41,6 +41,7 @@ type campaign struct {
 	witness  *witness
 	pulse    *pulse
 	striker  *striker
+	pullers  []*puller
 	sdk      *flapper
 	sdkWhy   string // why no SDK takes part
 	names    []string
@@ -140,6 +141,15 @@ func (c *campaign) play(ctx context.Context) error {
 	for _, a := range c.agents(rng) {
 		running.Go(func() { a.run(clients, calm) })
 	}
+	for i := range pullers {
+		p := &puller{procs: c.ps.procs, rng: rand.New(rand.NewPCG(c.seed, uint64(1000+i)))}
+		c.pullers = append(c.pullers, p)
+		running.Go(func() {
+			if err := p.run(clients, calm); err != nil {
+				c.striker.broke("a consumer that pulls gave up: %v", err)
+			}
+		})
+	}
 	c.sdk, c.sdkWhy = startFlapper(c.flapper, c.seed, c.ps.procs, c.names, c.witness)
 	if c.sdk != nil {
 		defer c.sdk.close()
@@ -229,6 +239,15 @@ func (c *campaign) unsettled() string {
 		}
 		open[e.Channel] = e.Type == "occupied"
 	}
+	log := make([]checker.Event, len(events))
+	for i, e := range events {
+		log[i] = e.Event
+	}
+	for _, p := range c.pullers {
+		if why := p.behind(log); why != "" {
+			return why
+		}
+	}
 	held := c.witness.holders()
 	for name, is := range open {
 		if is != (held[name] > 0) {
@@ -268,6 +287,9 @@ func (c *campaign) judge() error {
 	c.found = append(c.found, checker.Check(received)...)
 	c.found = append(c.found, checker.Complete(received, c.log, func(checker.Event) bool { return true })...)
 	c.found = append(c.found, checker.Judge(c.history)...)
+	for _, p := range c.pullers {
+		c.found = append(c.found, p.judge(c.log)...)
+	}
 	c.found = append(c.found, checker.Counts(c.history, counts)...)
 	first := map[string]time.Time{}
 	for _, e := range c.receipts {

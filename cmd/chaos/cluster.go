@@ -78,11 +78,15 @@ func loopback(n int, host func(i int) string) ([]place, error) {
 	return places, nil
 }
 
-// newProcesses writes the configuration of a node per place; they send their events to webhook.
+// newProcesses writes the configuration of a node per place; they send their events to webhook, if there is one.
 func newProcesses(bin, dir string, places []place, webhook string, delay, grace time.Duration) (*processes, error) {
 	var join []string
 	for _, at := range places {
 		join = append(join, fmt.Sprintf("%q", at.addr(3)))
+	}
+	rules := ""
+	if webhook != "" {
+		rules = fmt.Sprintf("  rules:\n  - {id: state, source: channel.state, target: {url: %q, format: innkeeper}}\n", webhook)
 	}
 	ps := &processes{bin: bin, dir: dir}
 	for i, at := range places {
@@ -105,10 +109,8 @@ apps:
 - id: demo
   keys:
   - {key: "%s", capability: {"[*]*": ["*"]}}
-  rules:
-  - {id: state, source: channel.state, target: {url: "%s", format: innkeeper}}
-state_events: {vacated_delay: %s, restart_grace: %s}
-`, filepath.Join(p.dir, "data"), p.listen, p.admin, at.addr(2), at.addr(3), strings.Join(join, ", "), len(places), demoKey, webhook, delay, grace)
+%sstate_events: {vacated_delay: %s, restart_grace: %s}
+`, filepath.Join(p.dir, "data"), p.listen, p.admin, at.addr(2), at.addr(3), strings.Join(join, ", "), len(places), demoKey, rules, delay, grace)
 		if err := os.WriteFile(filepath.Join(p.dir, "config.yaml"), []byte(conf), 0o644); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@
 //	chaos isolation          a node that stands still or is cut off, in all roles: who acts when, to the millisecond
 //	chaos rolling            every node stopped and started again, one after the other, under clients that come back
 //	chaos campaign           a seeded schedule of faults under clients that come and go
+//	chaos continuity         nodes are killed one after the other while messages flow: all acknowledged is heard once, in order
 //	chaos -cleanup           remove what a campaign left that was itself killed with -9
 //
 // The scenarios use loopback addresses. A campaign that may make network namespaces gives each node one; their names begin
@@ -13,7 +14,7 @@
 //
 // Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
 // clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
-// cmd/checker.
+// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge).
 package main
 
 import (
@@ -34,7 +35,7 @@ import (
 func main() {
 	var (
 		bin      = flag.String("innkeeper", "bin/innkeeper", "the innkeeper binary")
-		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and at the end the shortest of the isolations, rolling restarts and campaigns")
+		quick    = flag.Bool("quick", false, "400 channels a side instead of 2,000, and at the end the shortest of the isolations, rolling restarts, runs of continuity and campaigns")
 		channels = flag.Int("channels", 0, "channels a side, overrides -quick")
 		only     = flag.String("only", "", "run only scenarios whose name contains this")
 		keep     = flag.Bool("keep", false, "keep the directory with configurations and logs")
@@ -50,6 +51,9 @@ func main() {
 	}
 	if flag.Arg(0) == "campaign" {
 		os.Exit(campaignMain(*bin, flag.Args()[1:]))
+	}
+	if flag.Arg(0) == "continuity" {
+		os.Exit(continuityMain(*bin, flag.Args()[1:]))
 	}
 	if flag.Arg(0) == "isolation" {
 		os.Exit(isolationMain(*bin, flag.Args()[1:]))
@@ -95,6 +99,8 @@ func main() {
 		code := isolationMain(*bin, []string{"-quick"})
 		fmt.Println("a rolling restart:")
 		code = max(code, rollingMain(*bin, smallest))
+		fmt.Println("messages while nodes are killed:")
+		code = max(code, continuityMain(*bin, shortRun))
 		fmt.Println("a short campaign:")
 		os.Exit(max(code, campaignMain(*bin, shortest)))
 	}
@@ -213,7 +219,7 @@ func play(ctx context.Context, bin string, channels int, keep bool, i int, sc sc
 			fmt.Printf("      logs: %s\n", filepath.Join(dir, "n*", "log"))
 		}
 	}()
-	s, err := newStage(ctx, bin, dir, channels)
+	s, err := newStage(ctx, bin, dir, channels, vacateDelay)
 	if err != nil {
 		return "", err
 	}

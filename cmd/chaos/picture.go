@@ -30,7 +30,7 @@ var inks = []struct {
 }{
 	{"killed", "#c0392b", []kind{kill, powerCut}},
 	{"stopped (SIGSTOP)", "#8e44ad", []kind{pause}},
-	{"SIGTERM", "#7f8c8d", []kind{term, rolling}},
+	{"SIGTERM, drain", "#7f8c8d", []kind{term, drain, rolling}},
 	{"cut off", "#d35400", []kind{cut, cutPair, mute, deaf}},
 	{"refused", "#e6a100", []kind{refuse, refusePair}},
 	{"cable out", "#2c3e50", []kind{dark}},

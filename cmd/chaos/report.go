@@ -21,6 +21,7 @@ var promises = []struct{ name, by string }{
 	{"G2", "every confirmed attach has its occupied; nothing was occupied unasked; at the end nothing is occupied that nobody holds"},
 	{"G3", "no vacated while a client surely held the channel"},
 	{"G4", "every event of the log was received, in order per channel"},
+	{"G5", "every table of consumers that pull is what the whole log says as of its seq"},
 	{"G6", "at the end every node counts what clients hold"},
 	{"G9", "clients of a node that was cut off were sent away before the others decided anything about their channels"},
 }
@@ -86,6 +87,7 @@ func (c *campaign) report(picture string) string {
 	if c.rested > 0 {
 		p("%s after the last fault the log said exactly what clients held, and all of it had been received.", short(c.rested))
 	}
+	c.reportPullers(p)
 	p("Requests at the receiver: %d answered, %d answered 500, %d left hanging, %d cut after reading; %d receipts were repeats under the same id.\n",
 		f.requests[takes], f.requests[fails], f.requests[hangs], f.requests[cuts], f.repeats)
 	c.reportFaults(p)
@@ -116,6 +118,17 @@ func (c *campaign) reportFaults(p func(string, ...any)) {
 		p("| %s | %d | %d | %s | %s |", k, len(byKind[k]), lead, short(total), ready)
 	}
 	p("")
+}
+
+func (c *campaign) reportPullers(p func(string, ...any)) {
+	var lives, lost, made, seen int
+	for _, u := range c.pullers {
+		u.mu.Lock()
+		lives, lost, made, seen = lives+u.lives, lost+u.lost, made+u.made, seen+len(u.seen)
+		u.mu.Unlock()
+	}
+	p("Consumers that pull: %d, of %d lives together, %d of them begun without a table; %d tables were listed, %d compared with the log.",
+		len(c.pullers), lives, lost, made, seen)
 }
 
 func (c *campaign) reportExiles(p func(string, ...any)) {

@@ -40,7 +40,7 @@ type stage struct {
 	clients  []*client
 }
 
-func newStage(ctx context.Context, bin, dir string, channels int) (*stage, error) {
+func newStage(ctx context.Context, bin, dir string, channels int, delay time.Duration) (*stage, error) {
 	recv, err := newReceiver("127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func newStage(ctx context.Context, bin, dir string, channels int) (*stage, error
 	if err != nil {
 		return nil, err
 	}
-	ps, err := newProcesses(bin, dir, places, recv.url, vacateDelay, restartGrace)
+	ps, err := newProcesses(bin, dir, places, recv.url, delay, restartGrace)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ const (
 	kill       kind = "kill"        // SIGKILL, started again later
 	pause      kind = "pause"       // SIGSTOP, SIGCONT later
 	term       kind = "term"        // SIGTERM, started again when it has ended
+	drain      kind = "drain"       // innkeeper drain, started again when it has ended
 	powerCut   kind = "power cut"   // SIGKILL to every node at once
 	rolling    kind = "rolling"     // SIGTERM to one node after the other
 	cut        kind = "cut"         // packets to and from all other nodes vanish
@@ -41,6 +42,7 @@ var traits = []trait{
 	{kill, 14, 200 * time.Millisecond, 8 * time.Second, false},
 	{pause, 10, time.Second, 30 * time.Second, false},
 	{term, 5, 0, time.Second, false},
+	{drain, 5, 0, 3 * time.Second, false},
 	{rolling, 1, 0, 0, false},
 	{powerCut, 1, 500 * time.Millisecond, 3 * time.Second, false},
 	{cut, 10, time.Second, 15 * time.Second, true},

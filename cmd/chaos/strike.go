@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,7 +28,7 @@ type blow struct {
 const (
 	hurtMost = 2                // of five nodes at once
 	readyMax = 60 * time.Second // from the end of a fault until the node serves again
-	exitMax  = 20 * time.Second // from SIGTERM, or from a full disk, until the process ends
+	exitMax  = 25 * time.Second // from SIGTERM, drain or a full disk until the process ends
 )
 
 // striker carries out a schedule.
@@ -184,6 +185,8 @@ func (s *striker) strike(ctx context.Context, b *blow) {
 		err = s.pause(ctx, b)
 	case term:
 		err = s.term(ctx, b, s.ps.procs[b.nodes[0]])
+	case drain:
+		err = s.drain(ctx, b, s.ps.procs[b.nodes[0]])
 	case rolling:
 		for _, i := range b.nodes {
 			p := s.ps.procs[i]
@@ -276,15 +279,44 @@ func (s *striker) pause(ctx context.Context, b *blow) error {
 func (s *striker) term(ctx context.Context, b *blow, p *proc) error {
 	s.expectEnd(p, true)
 	p.signal(syscall.SIGTERM)
+	return s.leaves(ctx, b, p)
+}
+
+// drain has the node told to hand over what it has and end.
+func (s *striker) drain(ctx context.Context, b *blow, p *proc) error {
+	s.expectEnd(p, true)
+	res, err := ask.Post("http://"+p.admin+"/cluster/drain", "", nil)
+	if err == nil {
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s answers %s to drain", p.name, res.Status)
+		}
+	}
+	if err != nil {
+		s.expectEnd(p, false)
+		return err
+	}
+	return s.leaves(ctx, b, p)
+}
+
+// leaves waits for the end of a process that was asked to end, and starts it again.
+func (s *striker) leaves(ctx context.Context, b *blow, p *proc) error {
 	var err error
 	select {
 	case <-p.gone():
 	case <-time.After(exitMax):
-		err = fmt.Errorf("%s has not ended %v after SIGTERM", p.name, exitMax)
+		err = fmt.Errorf("%s has not ended %v after %s", p.name, exitMax, b.kind)
 		s.ps.kill9(p)
 	}
 	pass(ctx, b.lasts)
 	return errors.Join(err, s.restart(p))
+}
+
+// broke notes what must not be.
+func (s *striker) broke(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaths = append(s.deaths, fmt.Sprintf(format, args...))
 }
 
 // fill takes all room on the node's small file system, and starts the node again when that made it end.

@@ -16,6 +16,15 @@ func (n *Network) Delay(a, b string, d, jitter time.Duration) {
 	n.both(a, b, func(l *link) { l.hasDelay, l.delay, l.jitter = true, d, jitter })
 }
 
+// DelayOneWay sets the latency from a to b alone.
+func (n *Network) DelayOneWay(a, b string, d time.Duration) {
+	from, to := netip.MustParseAddr(a), netip.MustParseAddr(b)
+	n.change(func() {
+		l := n.linkLocked(from, to)
+		l.hasDelay, l.delay, l.jitter = true, d, 0
+	})
+}
+
 // DefaultDelay sets the latency between all hosts that have no Delay of their own. A host reaches itself at once.
 func (n *Network) DefaultDelay(d, jitter time.Duration) {
 	n.mu.Lock()
@@ -48,6 +57,11 @@ func (n *Network) Cut(a, b string, oneway bool) {
 // connection is reset when it next sends, packets vanish.
 func (n *Network) Reject(a, b string) {
 	n.both(a, b, func(l *link) { l.reject = true })
+}
+
+// RefusePort refuses dials between a and b to one port, until it is another one or 0. What is connected stays so.
+func (n *Network) RefusePort(a, b string, port uint16) {
+	n.both(a, b, func(l *link) { l.refused = port })
 }
 
 // Heal ends Cut and Reject between a and b. What was held arrives now.

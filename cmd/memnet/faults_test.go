@@ -314,3 +314,24 @@ func TestCloseEndsEverything(t *testing.T) {
 		// The bubble fails the test if one of the goroutines stays.
 	})
 }
+
+func TestRefusedPort(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network) {
+		a, b := pair(t, n)
+		l, err := n.Host(ipB).Listen(":77")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n.RefusePort(ipA, ipB, 77)
+		if _, err := n.Host(ipA).Dial(t.Context(), ipB+":77"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial: %v", err)
+		}
+		mustWrite(t, a, "goes on")
+		mustRead(t, b, "goes on")
+		n.RefusePort(ipA, ipB, 0)
+		if _, err := n.Host(ipA).Dial(t.Context(), ipB+":77"); err != nil {
+			t.Errorf("dial: %v", err)
+		}
+	})
+}

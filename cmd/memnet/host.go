@@ -152,7 +152,7 @@ func (h *Host) connect(to netip.AddrPort) (*conn, *listener, error) {
 		return nil, nil, syscall.ECONNREFUSED
 	}
 	l := peer.listeners[to.Port()]
-	if l == nil {
+	if way := h.n.links[route{h.ip, to.Addr()}]; l == nil || way != nil && way.refused == to.Port() {
 		return nil, nil, syscall.ECONNREFUSED
 	}
 	port, err := h.bindLocked(0, func(p uint16) bool { return h.listeners[p] != nil })

@@ -33,6 +33,7 @@ type link struct {
 	rng       *rand.Rand
 	cut       bool
 	reject    bool
+	refused   uint16 // a port to which dials are refused; 0: none
 	hasDelay  bool
 	delay     time.Duration
 	jitter    time.Duration

@@ -59,7 +59,11 @@ func newAuthority(b *boot, static []auth.Key) *authority {
 
 // namespace is that of a provisioned app.
 func (a *authority) namespace(app, id string) (config.Namespace, bool) {
-	n, ok := (*a.namespaces.Load())[namespacePlace{app, id}]
+	all := *a.namespaces.Load()
+	n, ok := all[namespacePlace{app, id}]
+	if !ok {
+		n, ok = all[namespacePlace{app, ""}] // what holds for the whole app
+	}
 	return n, ok
 }
 
@@ -113,8 +117,12 @@ func (a *authority) applyApps(rows []raftstore.Row) {
 			continue
 		}
 		keys = append(keys, own...)
+		most, _ := app.PresenceMembers() // checked when the app was made
+		if most != nil {
+			namespaces[namespacePlace{app.ID, ""}] = config.Namespace{PresenceMembers: most}
+		}
 		for _, n := range app.Namespaces {
-			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy}
+			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy, MutableMessages: n.MutableMessages, PresenceMembers: most}
 			if n.VacatedDelayMs != nil {
 				ns.VacatedDelay = new(time.Duration(*n.VacatedDelayMs) * time.Millisecond)
 			}
@@ -237,7 +245,14 @@ func (a *authority) CreateApp(ctx context.Context, app *auth.App) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	return a.spread(ctx, tableApps, version)
+	if err := a.spread(ctx, tableApps, version); err != nil {
+		return err
+	}
+	fixtures, _ := app.Fixtures() // checked when the app was made
+	for _, f := range fixtures {
+		a.b.gateway.Present(app.ID, f.Name, f.Members)
+	}
+	return nil
 }
 
 // DeleteApp implements rest.Authority.
@@ -249,6 +264,7 @@ func (a *authority) DeleteApp(ctx context.Context, id string) error {
 	if err != nil {
 		return unreachable(err)
 	}
+	a.b.gateway.Absent(id)
 	return a.spread(ctx, tableApps, version)
 }
 

@@ -53,7 +53,7 @@ func TestAppsAreOfTheCluster(t *testing.T) {
 		t.Errorf("on another node: %d", got)
 	}
 	for _, n := range []*running{first, second} {
-		settingsFor := settingsOf(n.cfg, n.boot.Load().authority.namespace)
+		settingsFor := settingsOf(n.cfg, n.boot.Load().authority.namespace, n.boot.Load().taps.Wants)
 		if s := settingsFor(app.AppID, "slow:x"); s.VacateDelay != time.Hour {
 			t.Errorf("vacate delay of a namespace: %v", s.VacateDelay)
 		}

@@ -36,6 +36,7 @@ type boot struct {
 	registrar  registrar // the host, for what gateways say
 	gateway    *transport.Gateway
 	dispatcher *dispatch.Dispatcher
+	taps       *dispatch.Taps
 	keys       *auth.Keys
 	authority  *authority
 	members    *membership
@@ -90,6 +91,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 	b.cluster.HandleRequest(kindForward, b.onForward)
 	b.cluster.HandleRequest(kindTable, b.authority.onTable)
 	b.cluster.HandleRequest(kindFigures, b.onFigures)
+	b.cluster.HandleRequest(kindAttachments, b.onAttachments)
 	b.cluster.HandleRequest(kindWhereabouts, b.onWhereabouts)
 	b.cluster.HandleRequest(kindDrain, b.onDrain)
 
@@ -119,9 +121,13 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		}
 		return nil, err
 	}
+	b.taps = dispatch.NewTaps(dispatch.TapsConfig{
+		Source: channels{b}, Dial: b.node.net.Dial, Site: b.site, Debounce: c.Channels.OccupancyInterval, Logger: b.log, Complain: b.complain,
+	})
 	b.host = channel.NewHost(channel.HostConfig{
+		Tap: b.taps,
 		Log: joined[channel.Log](n.opts.joints.log, obligations{b.store}), Gateways: &gateways{b, self}, Hosts: hosts{b}, Self: self, Lease: lease{b.cluster},
-		Settings: settingsOf(c, b.authority.namespace), Partitions: c.Cluster.Partitions,
+		Settings: settingsOf(c, b.authority.namespace, b.taps.Wants), Partitions: c.Cluster.Partitions,
 		RestartGraceUntil: b.graceUntil, Series: b.id, Logger: b.log,
 	})
 	b.registrar = joined[registrar](n.opts.joints.registrar, b.host)
@@ -176,9 +182,20 @@ func (b *boot) newDispatcher(apps []config.App) (*dispatch.Dispatcher, error) {
 	if lifecyclesOf(&b.node.cfg).any() {
 		rules = append(rules, b.feed())
 	}
+	var events, taps []dispatch.Rule
+	for _, r := range rules {
+		if dispatch.IsTap(r.Source) {
+			taps = append(taps, r)
+		} else {
+			events = append(events, r)
+		}
+	}
+	if err := b.taps.Set(taps); err != nil {
+		return nil, err
+	}
 	return dispatch.New(dispatch.Config{
 		Log:   joined[dispatch.EventLog](b.node.opts.joints.events, eventLog{b.store}),
-		Rules: rules, Dial: b.node.net.Dial, Logger: b.log,
+		Rules: events, Dial: b.node.net.Dial, Logger: b.log,
 		Counts: b.occupancyOf, Site: b.site, Complain: b.complain,
 	})
 }
@@ -240,6 +257,7 @@ func (b *boot) close() {
 	if b.dispatcher != nil {
 		b.dispatcher.Close()
 	}
+	b.taps.Close()
 	b.cluster.Stop(false)
 	b.gateway.Close()
 	b.host.Close()

@@ -335,7 +335,7 @@ func (w *world) close() {
 	}
 }
 
-// told is what the receiver was told, over all its requests.
+// backend is the receiver. It keeps what it was told, over all its requests.
 type backend struct {
 	w      *world
 	server *http.Server

@@ -62,7 +62,7 @@ func (b *boot) onFigures(context.Context, cluster.Peer, []byte) ([]byte, error) 
 
 // liveConfig is what the live part of the admin API reads from.
 func (b *boot) liveConfig() admin.LiveConfig {
-	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Meter: b.meterRows, Ended: b.stopping.Load, Logger: b.log}
+	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Holders: b.holders, Meter: b.meterRows, Ended: b.stopping.Load, Logger: b.log}
 }
 
 // summary asks all nodes at the same time and puts together what those say that answer.
@@ -167,11 +167,7 @@ func (b *boot) liveEvents(after uint64, limit int) (first, last uint64, events [
 	}
 	events = make([]admin.LiveEvent, len(evs))
 	for i, e := range evs {
-		kind := "occupied"
-		if e.Kind == raftstore.Vacated {
-			kind = "vacated"
-		}
-		events[i] = admin.LiveEvent{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Type: kind, TimeMs: e.TimeMs, Ends: e.Ends}
+		events[i] = admin.LiveEvent{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Type: e.Kind.String(), TimeMs: e.TimeMs, Ends: e.Ends}
 	}
 	return first, last, events
 }

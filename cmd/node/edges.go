@@ -56,8 +56,13 @@ func (q quiet) Write(p []byte) (int, error) {
 
 // clientHandler is everything on the client listener: WebSocket on any path that asks for an upgrade, pull, REST.
 func (b *boot) clientHandler() http.Handler {
+	var fixtures rest.Fixtures
+	if b.node.cfg.Auth.AppsAPI {
+		fixtures = statsFixtures{b}
+	}
 	api := rest.New(rest.Config{
-		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		Fixtures: fixtures,
+		Backend:  b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
 		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests
@@ -155,7 +160,11 @@ func version() string {
 	return "unknown"
 }
 
-func (b *boot) rules() dispatch.Status { return b.dispatcher.Status() }
+func (b *boot) rules() dispatch.Status {
+	s := b.dispatcher.Status()
+	s.Rules = append(s.Rules, b.taps.Status()...)
+	return s
+}
 
 // readiness is what GET /readyz judges by.
 func (b *boot) readiness() admin.Readiness {

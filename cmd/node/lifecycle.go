@@ -96,6 +96,21 @@ func (b *boot) announceLife(ctx context.Context, e *dispatch.Event) error {
 	return b.gateway.PublishMeta(ctx, e.App, transport.MetaChannelLifecycle, "channel."+e.Kind.String(), e.ID, d)
 }
 
+// channels are this node's channels as rules read them.
+type channels struct{ b *boot }
+
+func (c channels) History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error) {
+	return c.b.gateway.History(ctx, app, name, q)
+}
+
+func (c channels) Query(ctx context.Context, app, name string) (channel.QueryResult, error) {
+	return c.b.gateway.Query(ctx, app, name)
+}
+
+func (c channels) Told(part uint32, epoch uint64, app, name, serial string) {
+	c.b.host.Told(part, epoch, app, name, serial)
+}
+
 // site is the name of this cluster towards clients and backends.
 func (b *boot) site() string {
 	id := b.store.View().ClusterID

@@ -50,6 +50,10 @@ func (m *membership) AddNonvoter(ctx context.Context, id, addr string) error {
 	return m.store.AddNonvoter(ctx, id, addr)
 }
 
+func (m *membership) Remove(ctx context.Context, id string) error {
+	return m.store.Remove(ctx, id, "")
+}
+
 func (m *membership) Promote(ctx context.Context, id, addr string) error {
 	return m.store.Promote(ctx, id, addr)
 }

@@ -36,7 +36,7 @@ func (b *boot) logStats() admin.LogStats {
 
 func (b *boot) ruleStats() []admin.RuleStats {
 	var out []admin.RuleStats
-	status := b.dispatcher.Status()
+	status := b.rules()
 	for _, r := range status.Rules {
 		failures := make(map[string]uint64, len(dispatch.FailureKinds))
 		for _, kind := range dispatch.FailureKinds {

@@ -77,9 +77,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// remove forgets a dead node: as a server of the log first, then as a member, so that it can be tried again. A node that
-// counts as live holds a lease, which nobody can take from it; force is for one that is dead by agreement and is seen all
-// the same.
+// remove forgets a dead node: as a member first, so that no ask of its last boot makes it a server again, then as a server
+// of the log; either can be tried again. A node that counts as live holds a lease, which nobody can take from it; force is
+// for one that is dead by agreement and is seen all the same.
 func (b *boot) remove(ctx context.Context, node string, force bool) error {
 	return b.asLeader(ctx, func(ctx context.Context) error {
 		view := b.store.View()
@@ -110,21 +110,21 @@ func (b *boot) remove(ctx context.Context, node string, force bool) error {
 				return err
 			}
 		}
-		if server {
-			if err := b.store.Remove(ctx, node, ""); err != nil {
+		if member {
+			err := b.store.Commit(ctx, raftstore.MembershipChange{
+				IfVersion: view.Table.Version, Forget: []string{node}, TimeMs: time.Now().UnixMilli(),
+			})
+			if errors.Is(err, raftstore.ErrConflict) {
+				return conflict("the members changed meanwhile; try again")
+			}
+			if err != nil {
 				return err
 			}
 		}
-		if !member {
+		if !server {
 			return nil
 		}
-		err := b.store.Commit(ctx, raftstore.MembershipChange{
-			IfVersion: view.Table.Version, Forget: []string{node}, TimeMs: time.Now().UnixMilli(),
-		})
-		if errors.Is(err, raftstore.ErrConflict) {
-			return conflict("the members changed meanwhile; try again")
-		}
-		return err
+		return b.store.Remove(ctx, node, "")
 	})
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 // settingsOf answers for each channel with its namespace's settings, or the general ones. provisioned knows the namespaces
-// of apps that are not in the configuration.
-func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool)) func(app, name string) channel.Settings {
+// of apps that are not in the configuration, taps what rules want to be told of a channel.
+func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool), taps func(app, name string) channel.Taps) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
 		Retention: c.Channels.Retention, MembersMax: c.Channels.PresenceMembers,
@@ -28,6 +28,7 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			s.MembersMax = *n.PresenceMembers
 		}
 		s.OccupiedByConnections = n.OccupiedBy == "connections"
+		s.Mutable = n.MutableMessages
 		return s
 	}
 	special := map[place]channel.Settings{}
@@ -54,7 +55,7 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			return s
 		}
 		s := ordinary(app, name)
-		s.Lifecycle = lives.of(app)
+		s.Lifecycle, s.Taps = lives.of(app), taps(app, name)
 		return s
 	}
 }

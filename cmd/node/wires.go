@@ -155,7 +155,9 @@ func (b *boot) onToHost(from cluster.Peer, payload []byte) {
 		b.cluster.ResetLink(from.Node)
 		return
 	}
-	b.host.FromHost(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m)
+	if !b.host.FromHost(channel.GatewayID{Node: from.Node, Boot: from.Boot}, e.part, e.epoch, m) {
+		b.cluster.ResetLink(from.Node)
+	}
 }
 
 // forwarder carries proposals to the leader.

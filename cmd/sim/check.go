@@ -37,6 +37,7 @@ var Checkers = []struct {
 	{"continuity", CheckContinuity},
 	{"owners", CheckOwners},
 	{"sent away", CheckSentAway},
+	{"buried", CheckBuried},
 	{"settled", CheckSettled},
 }
 

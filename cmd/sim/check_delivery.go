@@ -177,3 +177,23 @@ func (d *delivery) rightInTheEnd(channel string, end time.Time) {
 			map[bool]string{true: "occupied", false: "empty"}[open != 0], last.Type, last.Seq)
 	}
 }
+
+// CheckOnce judges runs in which nothing excuses a resend: no request was sent twice.
+func CheckOnce(h *History) []Violation {
+	l := list{promise: "G4"}
+	type part struct {
+		rule string
+		moment
+	}
+	seen := make(map[part]time.Time)
+	for _, r := range h.Receipts {
+		for _, e := range r.Events {
+			p := part{r.Rule, momentOf(e)}
+			if first, ok := seen[p]; ok {
+				l.add(e.Channel, r.At, "rule %s sent %s of %s at %s and again at %s", r.Rule, e.Type, clock(at(e)), clock(first), clock(r.At))
+			}
+			seen[p] = r.At
+		}
+	}
+	return l.found
+}

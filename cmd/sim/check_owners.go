@@ -98,3 +98,12 @@ func CheckSettled(h *History) []Violation {
 	}
 	return l.found
 }
+
+// CheckBuried judges G9: nobody takes over from a node that still acts. What a node knows as dead holds no lease.
+func CheckBuried(h *History) []Violation {
+	l := list{promise: "G9"}
+	for _, b := range h.Burials {
+		l.add("", b.At, "node %d (boot %s) holds a lease at %s, and node %d knows it as dead", b.Node, b.Boot, clock(b.At), b.By)
+	}
+	return l.found
+}

@@ -48,6 +48,14 @@ func clean() *History {
 			{At: sec(21), Rule: "seqs", Events: log[1:], Accepted: true},
 			{At: sec(21), Rule: "plain", Events: plain, Accepted: true},
 		},
+		Messages: []Message{
+			{Client: 0, Number: 1, Conn: "x", Channel: "room", Asked: sec(21), Acked: sec(21.1), Serial: "s1"},
+			{Client: 0, Number: 2, Conn: "x", Channel: "room", Asked: sec(22), Acked: sec(22.1), Serial: "s2"},
+			{Client: 0, Number: 3, Conn: "x", Channel: "room", Asked: sec(23), Refused: "busy"},
+		},
+		Listenings: []*Listening{{Client: 1, Channel: "room", From: sec(20.1), Heard: []Heard{
+			{Client: 0, Number: 1, Serial: "s1", At: sec(21.1)}, {Client: 0, Number: 2, Serial: "s2", At: sec(22.1)},
+		}}},
 		Snapshots: []Snapshot{
 			{At: sec(1.5), AsOf: 0},
 			{At: sec(3), AsOf: 2, Channels: []Holding{{"hall", ms(2), 2}, {"room", ms(1), 1}}},
@@ -233,6 +241,40 @@ func TestPlantedViolations(t *testing.T) {
 			h.Outages = append(h.Outages, Outage{Node: 1, Client: -1, Kind: CutOff, From: sec(40), To: sec(50)})
 			return log
 		}, "G9: room: node 1 was cut off"},
+		{"one is buried alive", func(h *History, log []Event) []Event {
+			h.Burials = append(h.Burials, Burial{At: sec(40), Node: 1, By: 0, Boot: "b"})
+			return log
+		}, "G9: node 1 (boot b) holds a lease at"},
+		{"a message is missing", func(h *History, log []Event) []Event {
+			h.Listenings[0].Heard = h.Listenings[0].Heard[:1]
+			return log
+		}, "G7: room: client 1 listens since … never heard message 0/2"},
+		{"a message in between is missing", func(h *History, log []Event) []Event {
+			h.Listenings[0].To = sec(40)
+			h.Listenings[0].Heard = h.Listenings[0].Heard[1:]
+			return log
+		}, "G7: room: client 1 listened since … not message 0/1 before it"},
+		{"a message comes twice", func(h *History, log []Event) []Event {
+			h.Listenings[0].Heard = append(h.Listenings[0].Heard, Heard{Client: 0, Number: 1, Serial: "s4"})
+			return log
+		}, "G7: room: client 1 heard message 0/1 twice"},
+		{"serials go back", func(h *History, log []Event) []Event {
+			h.Listenings[0].Heard[1].Serial = "s0"
+			return log
+		}, "G7: room: client 1 heard message 0/2 with serial s0 after s1"},
+		{"messages of a connection swap", func(h *History, log []Event) []Event {
+			h.Messages[0].Number, h.Messages[1].Number = 2, 1
+			h.Listenings[0].Heard[0].Number, h.Listenings[0].Heard[1].Number = 2, 1
+			return log
+		}, "G7: room: client 1 heard message 0/1 after 0/2 of the same connection"},
+		{"a message out of nothing", func(h *History, log []Event) []Event {
+			h.Listenings[0].Heard[0].Number = 9
+			return log
+		}, "G7: room: client 1 heard message 0/9, which nobody published there"},
+		{"an acknowledgement without a serial", func(h *History, log []Event) []Event {
+			h.Messages[0].Serial = ""
+			return log
+		}, "G7: room: message 0/1 was acknowledged without a serial"},
 		{"a client cannot attach", func(h *History, log []Event) []Event {
 			h.Wanted[3] = []Want{{"hall", Subscribe}}
 			return log

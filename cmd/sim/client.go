@@ -196,6 +196,9 @@ func (c *Client) Drop(again bool) {
 	})
 }
 
+// Renew lets the socket go, if there is one, and comes back.
+func (c *Client) Renew() { c.do(func() { c.drop("drop") }) }
+
 // Vanish takes the client away without a word reaching anybody, as when its machine loses power. It stays offline.
 func (c *Client) Vanish() {
 	c.sync(func() {

@@ -126,6 +126,13 @@ type Claim struct {
 	Ends      bool
 }
 
+// Burial is a node that held a lease in an instant in which another node already knew it as dead.
+type Burial struct {
+	At       time.Time
+	Node, By int
+	Boot     string
+}
+
 // Note is a line of the timeline that is no observation: a fault, a change of phase.
 type Note struct {
 	At   time.Time
@@ -142,6 +149,7 @@ type History struct {
 	Snapshots   []Snapshot
 	Counts      []Count
 	Claims      []Claim
+	Burials     []Burial
 	Notes       []Note
 	Logs        [][]Event       // the event log as each node told it at the end
 	Wanted      map[int][]Want  // per client, what it wants attached at the end
@@ -216,6 +224,7 @@ func (r *Recorder) History() *History {
 	h.Snapshots = slices.Clone(h.Snapshots)
 	h.Counts = slices.Clone(h.Counts)
 	h.Claims = slices.Clone(h.Claims)
+	h.Burials = slices.Clone(h.Burials)
 	h.Notes = slices.Clone(h.Notes)
 	h.Logs = slices.Clone(h.Logs)
 	return &h

@@ -332,3 +332,89 @@ func (s *Sim) AttachBehindCut() (*History, []Violation) {
 	time.Sleep(healWait)
 	return s.Finish()
 }
+
+// DeafGossip lets gossip lose a node that everybody else hears well: all its packets are lost, and so are the dials that
+// gossip tries instead, while the connections that are there go on. Nothing may happen to what its clients hold.
+func (s *Sim) DeafGossip() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	leader := s.Leader()
+	if leader == nil {
+		s.fail("nobody leads a ready cluster")
+		return s.rec.History(), s.Failures()
+	}
+	victim := s.Nodes()[(leader.Index+1)%s.Options.Nodes]
+	var channels []string
+	for i := range s.Options.Channels {
+		channels = append(channels, fmt.Sprintf("fast:deaf-%d", i))
+	}
+	s.holders(channels, victim.Index)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	s.wg.Go(func() { s.watch(s.ctx, 50*time.Millisecond) })
+	s.note("gossip loses node %d", victim.Index)
+	for _, o := range s.Nodes() {
+		if o != victim {
+			s.Net.DropPackets(victim.IP, o.IP, 1)
+			s.Net.RefusePort(victim.IP, o.IP, gossipPort)
+		}
+	}
+	time.Sleep(40 * time.Second)
+	for _, o := range s.Nodes() {
+		if o != victim {
+			s.Net.DropPackets(victim.IP, o.IP, packetLoss)
+			s.Net.RefusePort(victim.IP, o.IP, 0)
+		}
+	}
+	time.Sleep(healWait)
+	return s.Finish()
+}
+
+// LateWord lets an owner decide that a channel is vacated, and its word reach the leader only when it has been declared
+// dead, another one owns the channel and a client has come back to it. The word must count for nothing.
+func (s *Sim) LateWord() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	st, err := s.Status()
+	if err != nil {
+		s.fail("%v", err)
+		return s.rec.History(), s.Failures()
+	}
+	leader := s.byID(st.Leader)
+	owner, gateway := s.Nodes()[(leader.Index+1)%s.Options.Nodes], s.Nodes()[(leader.Index+2)%s.Options.Nodes]
+	var channel string
+	for i := 0; channel == "" || s.Owner(st, channel) != owner; i++ {
+		channel = fmt.Sprintf("fast:late-%d", i)
+	}
+	c := s.AddClient()
+	c.Connect(gateway.Index)
+	c.Attach(channel, 0)
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("the client cannot attach before anything happens")
+	}
+	s.Follow()
+	// A new boot of the owner, which has not said anything yet about the partition in its epoch.
+	owner.Kill(true)
+	owner.Start()
+	if !await(readyWait, 100*time.Millisecond, s.Ready) {
+		s.fail("the cluster does not get ready again")
+	}
+	time.Sleep(5 * time.Second)
+	if st, err = s.Status(); err != nil || s.Owner(st, channel) != owner || s.byID(st.Leader) != leader {
+		s.fail("the owner is not what it was (%v)", err)
+	}
+	s.note("what node %d says reaches node %d late from now on", owner.Index, leader.Index)
+	s.Net.DelayOneWay(owner.IP, leader.IP, 4400*time.Millisecond)
+	time.Sleep(2 * time.Second)
+	c.Detach(channel)
+	time.Sleep(3 * time.Second)
+	c.Attach(channel, 0)
+	time.Sleep(5 * time.Second)
+	s.Net.Delay(owner.IP, leader.IP, wireDelay, wireJitter)
+	time.Sleep(healWait)
+	return s.Finish()
+}

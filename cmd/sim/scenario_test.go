@@ -64,3 +64,57 @@ func TestAttachBehindCut(t *testing.T) {
 		scenario(t, seed, Options{Channels: 40}, (*Sim).AttachBehindCut)
 	}
 }
+
+func TestContinuity(t *testing.T) {
+	kills := 6
+	if testing.Short() {
+		kills = 2
+	}
+	scenario(t, 7, Options{Nodes: 5, Channels: 6}, func(s *Sim) (*History, []Violation) { return s.Continuity(kills) })
+}
+
+func TestCalm(t *testing.T) {
+	if h, found := inBubble(t, 7, Options{}, func(s *Sim) (*History, []Violation) { return s.Calm(30 * time.Second) }); len(found) > 0 {
+		Report(t.Output(), 7, nil, h, found)
+		t.Fail()
+	}
+}
+
+func TestForgetting(t *testing.T) {
+	h, found := inBubble(t, 7, Options{Clients: 40, Channels: 200, EventsMax: 100}, (*Sim).Forgetting)
+	if len(found) > 0 {
+		Report(t.Output(), 7, nil, h, found)
+		t.Fail()
+	}
+	if n := tallyOf(h, nil).Gaps; n == 0 {
+		t.Error("nothing was forgotten")
+	}
+}
+
+func TestMoveWhileVacating(t *testing.T) {
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
+	scenario(t, 7, Options{Nodes: 5, Channels: 10, NoHooks: true}, func(s *Sim) (*History, []Violation) { return s.MoveWhileVacating(rounds) })
+}
+
+func TestBadDisks(t *testing.T) {
+	var schedule Schedule
+	for i, share := range []float64{0, 0.5, 1} {
+		schedule = append(schedule, Fault{At: time.Duration(i) * 20 * time.Second, Kind: BadDisk, Node: i, Share: share, For: time.Second})
+	}
+	schedule = append(schedule, Fault{At: time.Minute, Kind: FullDisk, For: 10 * time.Second})
+	if h, found := inBubble(t, 7, Options{}, func(s *Sim) (*History, []Violation) { return s.Run(schedule) }); len(found) > 0 {
+		Report(t.Output(), 7, schedule, h, found)
+		t.Fail()
+	}
+}
+
+func TestDeafGossip(t *testing.T) {
+	scenario(t, 7, Options{Nodes: 5, Channels: 20}, (*Sim).DeafGossip)
+}
+
+func TestLateWord(t *testing.T) {
+	scenario(t, 7, Options{Nodes: 5, Hasty: true}, (*Sim).LateWord)
+}

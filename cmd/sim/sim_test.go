@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 200, "how many schedules TestSeeds plays")
+	seeds   = flag.Int("seeds", 24, "how many schedules TestSeeds plays")
 	first   = flag.Int("first", 0, "the first of them")
 	oneSeed = flag.Int64("seed", -1, "play this schedule alone and print its timeline")
 	simLog  = flag.Bool("simlog", false, "with -seed: print what the nodes say")
@@ -98,8 +98,8 @@ func inBubble(t *testing.T, seed uint64, o Options, f func(*Sim) (*History, []Vi
 		defer s.Close()
 		h, found = f(s)
 	})
-	if h == nil {
-		return &History{}, found
+	if h == nil || h.End.IsZero() {
+		return &History{}, found // it did not get that far
 	}
 	more, unknown := CheckOrder(h)
 	if unknown > 0 {

@@ -44,9 +44,16 @@ func (s *Sim) watch(ctx context.Context, every time.Duration) {
 			return
 		case <-time.After(every):
 		}
+		said := make(map[*Node]cluster.Status)
 		for _, n := range s.Nodes() {
-			if st, up := n.Status(); up && acts(st) {
+			if st, up := n.Status(); up {
+				said[n] = st
+			}
+		}
+		for _, n := range s.Nodes() {
+			if st, up := said[n]; up && acts(st) {
 				s.claims(n, st)
+				s.burials(n, st, said)
 			}
 		}
 	}
@@ -73,6 +80,19 @@ func (s *Sim) claims(n *Node, st cluster.Status) {
 			}
 		}
 	})
+}
+
+// burials records who knows a node as dead that acts. The words of all are of one instant.
+func (s *Sim) burials(n *Node, st cluster.Status, said map[*Node]cluster.Status) {
+	for _, by := range s.Nodes() {
+		for _, m := range said[by].Members {
+			if m.Node == st.Node && m.Boot == st.Boot && m.State == "dead" {
+				s.rec.record(func(h *History) {
+					h.Burials = append(h.Burials, Burial{At: time.Now(), Node: n.Index, By: by.Index, Boot: st.Boot})
+				})
+			}
+		}
+	}
 }
 
 // Leader returns the node that leads, nil when nobody knows one.

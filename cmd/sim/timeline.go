@@ -81,21 +81,26 @@ func ends(e Event) string {
 	return fmt.Sprintf(" (ends %d)", e.Ends)
 }
 
-// reportMax bounds how many violations a report spells out.
-const reportMax = 12
+// reportMax bounds how many violations of one promise a report spells out.
+const reportMax = 6
 
 // Report prints violations, the schedule and the timeline of the channels concerned.
 func Report(w io.Writer, seed uint64, schedule Schedule, h *History, found []Violation) {
 	fmt.Fprintf(w, "seed %d: %d violations\n", seed, len(found))
 	channels := make(map[string]bool)
-	for i, v := range found {
-		if i == reportMax {
-			fmt.Fprintf(w, "  … and %d more\n", len(found)-i)
-			break
+	of := make(map[string]int)
+	for _, v := range found {
+		if of[v.Promise]++; of[v.Promise] > reportMax {
+			continue
 		}
 		fmt.Fprintf(w, "  %v\n", v)
 		if len(channels) < 3 && v.Channel != "" {
 			channels[v.Channel] = true
+		}
+	}
+	for _, promise := range sorted(of) {
+		if more := of[promise] - reportMax; more > 0 {
+			fmt.Fprintf(w, "  … and %d more of %s\n", more, promise)
 		}
 	}
 	fmt.Fprintf(w, "schedule:\n%v", schedule)

@@ -1,5 +1,5 @@
 // Backends as others write them: a handler for Centrifugo PRO's channel state events over HTTP, one over gRPC from a .proto
-// of its own, and a receiver that checks signatures with the library of Standard Webhooks. One node serves all three.
+// of its own, and a receiver that checks signatures with the library of Standard Webhooks. One node serves all three, and two that are never well.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -53,6 +53,7 @@ function json(res, status, body) {
 
 const web = createServer(async (req, res) => {
   const text = (await req.toArray()).join('');
+  if (req.url === '/silent') return;
   if (req.url === '/signed') {
     const refusal = signed.take({ text, headers: req.headers, events: JSON.parse(text).events });
     return refusal ? refusal(res) : res.writeHead(204).end();
@@ -105,6 +106,8 @@ before(async () => {
           rule('http', { url: origin + '/centrifugo/channel_events', format: 'centrifugo', headers }),
           rule('grpc', { url: `grpc://127.0.0.1:${port}`, headers }),
           rule('signed', { url: origin + '/signed', secrets }),
+          rule('dead', { url: 'http://127.0.0.1:1/' }), // nobody listens there
+          rule('silent', { url: origin + '/silent' }),
         ],
       },
     ],
@@ -193,4 +196,31 @@ test('requests are signed as Standard Webhooks says', () => {
   const ids = grouped(signed.batches, (b) => b.headers['webhook-id']);
   for (const same of ids.values()) assert.equal(new Set(same.map((b) => b.text)).size, 1, 'an id names one batch');
   assert.equal(signed.batches.length, ids.size + 1, 'what is sent again keeps its id');
+});
+
+test('a dead and a silent target are told of, and cost the others nothing', async () => {
+  const status = async () => Object.fromEntries((await (await fetch(node.admin(0) + '/rules')).json()).rules.map((r) => [r.rule, r]));
+  let rules;
+  for (const end = Date.now() + 8000; ; ) {
+    rules = await status();
+    if (['http', 'grpc', 'signed'].every((id) => rules[id].lag === 0)) break;
+    assert.ok(Date.now() < end, `others lag: ${JSON.stringify(rules)}`);
+    await new Promise((r) => setTimeout(r, 50)); // cursors are committed a little later
+  }
+  const n = CHANNELS * ROUNDS.length;
+  for (const id of ['http', 'grpc', 'signed']) assert.equal(rules[id].sent, n, id);
+  assert.deepEqual([rules.http.failures_by_kind, rules.signed.failures_by_kind], [{ answer: 3, status: 1, timeout: 1 }, { status: 1 }]);
+  for (const [id, kind, error] of [['dead', 'connect', /refused/], ['silent', 'timeout', /no answer within 1s/]]) {
+    const r = rules[id];
+    assert.equal(r.sent, 0);
+    assert.ok(r.lag >= n && r.lag_seconds > 1 && r.failures_by_kind[kind] > 0, JSON.stringify(r));
+    assert.match(r.last_error, error);
+  }
+  const metrics = await (await fetch(node.admin(0) + '/metrics')).text();
+  const value = (name, labels) => Number(metrics.match(new RegExp(`^innkeeper_${name}\\{${labels}\\} (.*)$`, 'm'))?.[1]);
+  assert.equal(value('rule_lag_events', 'app="demo",rule="http"'), 0);
+  assert.ok(value('rule_lag_events', 'app="demo",rule="dead"') >= n);
+  assert.ok(value('rule_lag_seconds', 'app="demo",rule="silent"') > 1);
+  assert.ok(value('rule_attempts_total', 'app="demo",rule="dead"') > 1);
+  assert.ok(value('rule_failures_total', 'app="demo",kind="connect",rule="dead"') > 1);
 });

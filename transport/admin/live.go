@@ -34,6 +34,8 @@ type LiveConfig struct {
 	Events func(after uint64, limit int) (first, last uint64, events []LiveEvent)
 	// Query asks the owner of a channel. open is false for a channel that is not open; asking does not open it.
 	Query func(ctx context.Context, app, name string) (open bool, counts channel.Counts, err error)
+	// Holders says who is attached to a channel, on all nodes, and who is present, up to limit of each. Nil: nobody can tell.
+	Holders func(ctx context.Context, app, name string, limit int) Holders
 	// Meter returns the newest intervals of a unit (minute, hour, day, month), oldest first, up to limit of them, of one app
 	// or of all together ("").
 	Meter func(app, unit string, limit int) ([]MeterRow, error)
@@ -99,7 +101,7 @@ type Placement struct {
 	Epochs    []uint64 `json:"epochs"`
 }
 
-// LiveEvent is one occupied or vacated.
+// LiveEvent is one event of the log.
 type LiveEvent struct {
 	Seq     uint64 `json:"seq"`
 	ID      string `json:"id"`
@@ -109,6 +111,32 @@ type LiveEvent struct {
 	TimeMs  int64  `json:"time_ms"`
 	Ends    uint64 `json:"ends,omitempty"`
 }
+
+// Holders are who holds a channel.
+type Holders struct {
+	Attachments []Holder `json:"attachments"` // oldest connections first, node by node
+	Attached    int      `json:"attached"`    // how many there are
+	Silent      []string `json:"silent"`      // nodes that did not say
+	Present     []Holder `json:"present"`     // in the order of connection and client
+	More        bool     `json:"more"`        // there are others present
+	Unknown     string   `json:"unknown"`     // why nobody knows who is present; "" when it is known
+}
+
+// Holder is an attachment or a member of the presence set.
+type Holder struct {
+	Node       string `json:"node,omitempty"`
+	Connection string `json:"connection"`
+	ClientID   string `json:"client_id"`
+	Modes      string `json:"modes,omitempty"`
+	As         string `json:"as,omitempty"` // another name than the channel's, for a view of it
+	Attached   bool   `json:"attached,omitempty"`
+	Remote     string `json:"remote,omitempty"`
+	SinceMs    int64  `json:"since_ms"` // of the connection, or of what the member said last; Unix milliseconds
+	Data       string `json:"data,omitempty"`
+}
+
+// channelHolders is how many of each a page shows.
+const channelHolders = 50
 
 type live struct {
 	LiveConfig
@@ -212,6 +240,7 @@ type oneChannel struct {
 	Occupancy occupancy   `json:"occupancy"`
 	Events    []LiveEvent `json:"events"` // newest first
 	Since     uint64      `json:"since"`  // events from this seq on were looked through
+	Holders   *Holders    `json:"holders,omitempty"`
 }
 
 // channel answers GET /channel?app=…&channel=…. Names go into parameters, since they may look like paths.
@@ -230,6 +259,10 @@ func (h *live) channel(w http.ResponseWriter, r *http.Request) {
 	}
 	answer.Open, answer.Occupancy = open, occupancyOf(counts)
 	answer.Events, answer.Since = h.past(answer.App, answer.Channel)
+	if h.Holders != nil {
+		holders := h.Holders(r.Context(), answer.App, answer.Channel, channelHolders)
+		answer.Holders = &holders
+	}
 	respond(w, http.StatusOK, answer)
 }
 

@@ -81,6 +81,12 @@ func NewApp(request []byte, nowMs int64) (*App, *protocol.ErrorInfo) {
 		}
 		app.Keys = append(app.Keys, AppKey{ID: draw(6), Secret: draw(24), Capability: text, Revocable: k.Revocable})
 	}
+	if _, err := app.Fixtures(); err != nil {
+		return nil, err
+	}
+	if _, err := app.PresenceMembers(); err != nil {
+		return nil, err
+	}
 	for i, n := range in.Namespaces {
 		switch {
 		case !namespaceForm.MatchString(n.ID):

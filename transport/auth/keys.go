@@ -90,6 +90,17 @@ func (k *Keys) LookupName(name string) (Key, bool) {
 	return key, ok
 }
 
+// OfApp are the keys of an app, in no order.
+func (k *Keys) OfApp(app string) []Key {
+	var list []Key
+	for _, key := range k.set.Load().keys {
+		if key.App == app {
+			list = append(list, key)
+		}
+	}
+	return list
+}
+
 // HasApp says whether any key belongs to the app.
 func (k *Keys) HasApp(app string) bool { return k.set.Load().apps[app] }
 

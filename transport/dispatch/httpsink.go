@@ -24,13 +24,18 @@ type httpSink struct {
 
 // send makes one request. It ends within the rule's timeout, or soon after ctx.
 func (s *httpSink) send(ctx context.Context, events []Event) error {
-	r := s.rule
-	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %v", r.Timeout))
-	defer cancel()
 	payload, form, err := s.payload(ctx, events)
 	if err != nil {
 		return err
 	}
+	return s.post(ctx, payload, form, events)
+}
+
+// post makes one request with a body; ids are those of the events in it.
+func (s *httpSink) post(ctx context.Context, payload []byte, form map[string]string, ids []Event) error {
+	r := s.rule
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %v", r.Timeout))
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(payload))
 	if err != nil {
 		return err
@@ -40,7 +45,7 @@ func (s *httpSink) send(ctx context.Context, events []Event) error {
 		req.Header.Set(name, value)
 	}
 	req.Host = req.Header.Get("Host") // "" is the URL's
-	s.signer.sign(req.Header, time.Now(), events, payload)
+	s.signer.sign(req.Header, time.Now(), ids, payload)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return transportFailure(ctx, err)

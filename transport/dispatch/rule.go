@@ -17,7 +17,13 @@ import (
 const (
 	SourceChannelState     = "channel.state"     // occupied and vacated
 	SourceChannelLifecycle = "channel.lifecycle" // opened and closed
+	SourceChannelMessage   = "channel.message"   // what is published; this and the next two are for Taps
+	SourceChannelPresence  = "channel.presence"  // who enters, updates and leaves
+	SourceChannelOccupancy = "channel.occupancy" // counts, when they change
 )
+
+// sources are all that a rule can have.
+var sources = []string{SourceChannelState, SourceChannelLifecycle, SourceChannelMessage, SourceChannelPresence, SourceChannelOccupancy}
 
 // kindsOf are the kinds of events that a source has.
 var kindsOf = map[string][2]Kind{
@@ -116,14 +122,16 @@ func (r *Rule) validate(lease time.Duration) error {
 	if r.App == "" && r.Deliver == nil {
 		bad("it has no app")
 	}
-	if _, ok := kindsOf[r.Source]; !ok {
-		bad("source %q is unknown (want %q or %q)", r.Source, SourceChannelState, SourceChannelLifecycle)
+	if !slices.Contains(sources, r.Source) {
+		bad("source %q is unknown (want one of %s)", r.Source, strings.Join(sources, ", "))
 	}
 	switch {
 	case !slices.Contains([]Format{Innkeeper, Centrifugo, Ably}, r.Format):
 		bad("format %q is unknown (want %q, %q or %q)", r.Format, Innkeeper, Centrifugo, Ably)
 	case r.Format == Centrifugo && r.Source != SourceChannelState:
 		bad("format %q has no words for source %q", r.Format, r.Source)
+	case IsTap(r.Source) && r.Format != Ably:
+		bad("source %q has the format %q only, this is %q", r.Source, Ably, r.Format)
 	case r.Format == Ably && r.Source == SourceChannelState:
 		bad("format %q has no words for source %q", r.Format, r.Source)
 	}

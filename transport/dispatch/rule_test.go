@@ -14,7 +14,8 @@ func TestNewRefusesBadRules(t *testing.T) {
 	}{
 		{"no id", func(r *Rule) { r.ID = "" }, "no id"},
 		{"no app", func(r *Rule) { r.App = "" }, "no app"},
-		{"source", func(r *Rule) { r.Source = "channel.message" }, `source "channel.message" is unknown (want "channel.state" or "channel.lifecycle")`},
+		{"source", func(r *Rule) { r.Source = "channel.message" }, `source "channel.message" has the format "ably" only`},
+		{"unknown source", func(r *Rule) { r.Source = "channel.x" }, `source "channel.x" is unknown (want one of channel.state, channel.lifecycle`},
 		{"format", func(r *Rule) { r.Format = "xml" }, `format "xml" is unknown`},
 		{"timeout", func(r *Rule) { r.Timeout = 4 * time.Second }, "less than the lease of 4s"},
 		{"negative timeout", func(r *Rule) { r.Timeout = -1 }, "more than 0"},

@@ -26,37 +26,57 @@ type CanonicalOptions struct {
 
 // Canonical turns the messages of one publish into what channels keep, or says why the publish as a whole is refused.
 // Data in base64 is decoded; ids are checked and taken apart: idBase is what they have in common, "" when the messages
-// bear none. A message whose id is <idBase>:<index> has an empty ID afterwards.
+// bear none. A message whose id is <idBase>:<index> has an empty ID afterwards. A message that changes another has an Edit and
+// is alone.
 //
 // Identity is not looked at: clientId is checked by the caller, connectionId is dropped. The data of the result is that
 // of in, where it needed no decoding.
 func Canonical(in []Message, o CanonicalOptions) (messages []channel.Message, idBase string, err *ErrorInfo) {
-	limit := o.MaxMessages
-	if limit == 0 {
-		limit = MaxMessages
-	}
-	switch {
-	case len(in) == 0:
-		return nil, "", Errorf(CodeBadPublish, "a publish needs at least one message")
-	case len(in) > limit:
-		return nil, "", Errorf(CodeTooManyMessages, "too many messages in one publish: %d, the limit is %d", len(in), limit)
+	if err := o.check(in, "message"); err != nil {
+		return nil, "", err
 	}
 	messages = make([]channel.Message, len(in))
 	for i := range in {
 		if err := canonicalMessage(&messages[i], &in[i], o.BareJSON); err != nil {
 			return nil, "", at(err, i, len(in))
 		}
-	}
-	if o.MaxSize > 0 {
-		if size := Size(messages); size > o.MaxSize {
-			return nil, "", Errorf(CodeTooLarge, "the publish has %d bytes, the limit is %d", size, o.MaxSize)
+		if in[i].changes() {
+			if err := change(&messages[i], &in[i], len(in) == 1); err != nil {
+				return nil, "", at(err, i, len(in))
+			}
 		}
+	}
+	if err := o.size(messages); err != nil {
+		return nil, "", err
 	}
 	idBase, err = splitIDs(messages)
 	if err != nil {
 		return nil, "", err
 	}
 	return messages, idBase, nil
+}
+
+// check looks at how many there are.
+func (o *CanonicalOptions) check(in []Message, what string) *ErrorInfo {
+	limit := o.MaxMessages
+	if limit == 0 {
+		limit = MaxMessages
+	}
+	switch {
+	case len(in) == 0:
+		return Errorf(CodeBadPublish, "a publish needs at least one %s", what)
+	case len(in) > limit:
+		return Errorf(CodeTooManyMessages, "too many %ss in one publish: %d, the limit is %d", what, len(in), limit)
+	}
+	return nil
+}
+
+// size looks at how large they are together.
+func (o *CanonicalOptions) size(messages []channel.Message) *ErrorInfo {
+	if size := Size(messages); o.MaxSize > 0 && size > o.MaxSize {
+		return Errorf(CodeTooLarge, "the publish has %d bytes, the limit is %d", size, o.MaxSize)
+	}
+	return nil
 }
 
 // at says which message of several an error is about.
@@ -73,16 +93,14 @@ func canonicalMessage(out *channel.Message, in *Message, bareJSON bool) *ErrorIn
 	switch {
 	case in.Err != nil:
 		return in.Err
-	case in.Action == MessageUpdate || in.Action == MessageDelete || in.Action == MessageAppend:
-		return NewError(CodeNotMutable)
-	case in.Action != MessageCreate:
+	case in.Action != MessageCreate && !in.changes():
 		return Errorf(CodeBadParamValue, "a client cannot publish a message of action %d", in.Action)
 	case len(in.ID) > idBytesMax:
 		return Errorf(CodeBadMessageID, "the message id is longer than %d bytes", idBytesMax)
 	case len(in.Encoding) > encodingBytesMax:
 		return Errorf(CodeBadData, "the encoding is longer than %d bytes", encodingBytesMax)
 	}
-	*out = channel.Message{ID: in.ID, Name: in.Name, ClientID: in.ClientID, Encoding: in.Encoding, Extras: in.Extras}
+	*out = channel.Message{ID: in.ID, Name: in.Name, ClientID: in.ClientID, Encoding: in.Encoding, Extras: withoutDelta(in.Extras)}
 	return canonicalData(out, in, bareJSON)
 }
 

@@ -37,6 +37,7 @@ const (
 	CodeBadToken           = 40145
 	CodeNoCapability       = 40160
 	CodeNeedsIdentity      = 40161
+	CodeNeedsOwner         = 40166 // own messages are meant, and the client is nobody in particular
 	CodeModeNotRequested   = 40165 // capability is there, the mode was not asked for
 	CodeForbidden          = 40300
 	CodeTLSRequired        = 40311
@@ -120,6 +121,7 @@ var codeTable = map[int]codeEntry{
 	CodeBadToken:           {401, "invalid token format"},
 	CodeNoCapability:       {401, "operation not permitted with the provided capability"},
 	CodeNeedsIdentity:      {401, "operation needs an identified client"},
+	CodeNeedsOwner:         {401, "own messages cannot be told from others without a clientId"},
 	CodeModeNotRequested:   {401, "the mode for this operation was not requested at attach"},
 	CodeForbidden:          {403, "forbidden"},
 	CodeTLSRequired:        {403, "TLS required"},
@@ -159,7 +161,7 @@ var codeTable = map[int]codeEntry{
 	CodePresenceState:      {400, "presence needs an attached channel"},
 	CodeTooManyMembers:     {400, "the presence set of the channel is full"},
 	CodeMembersTooLarge:    {400, "the data of the channel's presence members takes too much room"},
-	CodeNotMutable:         {400, "updates and deletes of messages are not enabled for this channel"},
+	CodeNotMutable:         {400, "updates, deletes and annotations of messages are not enabled for this channel: its namespace needs mutable_messages"},
 }
 
 // StatusOf is the HTTP status that goes with a code. 8xxxx and 9xxxx codes outside the table are 400, the rest code/100.

@@ -41,7 +41,7 @@ func DecodeMessages(f Format, b []byte) (messages []Message, tooMany bool, err *
 	case kindMap:
 		messages = []Message{d.message()}
 	case kindArray:
-		messages, tooMany = d.messages()
+		messages, tooMany = d.messages("message")
 	case kindNone:
 	default:
 		return nil, false, Errorf(CodeBadBody, "the body has to be a message or an array of messages, this is %s", k)
@@ -112,9 +112,11 @@ func (d *decoder) field(pm *ProtocolMessage) {
 	case "params":
 		pm.Params = d.stringMap("params")
 	case "messages":
-		pm.Messages, pm.TooMany = d.messages()
+		pm.Messages, pm.TooMany = d.messages("message")
+	case "annotations":
+		pm.Annotations, pm.TooMany = d.messages("annotation")
 	case "presence":
-		pm.Presence, pm.TooMany = d.messages()
+		pm.Presence, pm.TooMany = d.messages("presence message")
 	case "auth":
 		d.object("auth", func(key string) {
 			if key == "accessToken" {

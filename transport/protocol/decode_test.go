@@ -154,7 +154,7 @@ func TestDecodeKeepsFaultsWithTheirMessage(t *testing.T) {
 		{`{"data":true}`, 40013},
 		{`{"data":{"a":[1]}}`, 40013},
 		{`{"data":"%","encoding":"base64"}`, 40013},
-		{`{"action":1,"serial":"s"}`, 93002},
+		{`{"action":1}`, 40003},
 		{`{"action":4}`, 40003},
 		{`"text"`, 40030},
 		{`null`, 40030},

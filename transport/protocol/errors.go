@@ -62,6 +62,16 @@ func Refused(r channel.Refusal) *ErrorInfo {
 		return Errorf(CodeTooManyMembers, "the presence set of the channel is full; members have to leave first, or channels.presence_members be raised")
 	case channel.MembersTooLarge:
 		return NewError(CodeMembersTooLarge)
+	case channel.NotMutable:
+		return NewError(CodeNotMutable)
+	case channel.NotFound:
+		return Errorf(CodeNotFound, "no such message: none was published under this serial, or it is not kept any more")
+	case channel.NotOwn:
+		return Errorf(CodeNoCapability, "operation not permitted with the provided capability: the message is another client's")
+	case channel.NotAppendable:
+		return Errorf(CodeBadData, "text can be appended only to text of the same encoding")
+	case channel.TooLarge:
+		return Errorf(CodeTooLarge, "the message would exceed the size limit")
 	}
 	return Errorf(CodeInternal, "the channel refused the request (%d)", r)
 }

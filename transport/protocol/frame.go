@@ -25,8 +25,9 @@ type ProtocolMessage struct {
 	Timestamp     int64 // ms
 	Params        map[string]string
 	Messages      []Message
+	Annotations   []Message
 	Presence      []Message // what is said of members; Action is a channel.PresenceAction
-	TooMany       bool      // messages or presence held more than MaxMessages; the rest was not kept
+	TooMany       bool      // messages, annotations or presence held more than MaxMessages; the rest was not kept
 
 	Error   *ErrorInfo
 	Details *ConnectionDetails
@@ -75,8 +76,16 @@ type Message struct {
 	Action        MessageAction
 	Serial        string
 	VersionSerial string
-	VersionTime   int64 // ms
-	Timestamp     int64 // ms
+	VersionTime   int64  // ms
+	By            string // version.clientId
+	Description   string // version.description
+	Metadata      []byte // version.metadata: compact JSON object, nil when absent
+	Timestamp     int64  // ms
+
+	// Of annotations.
+	MessageSerial string
+	Type          string
+	Count         int64
 
 	// Err is the first thing wrong with this message that does not make the frame unreadable. The publish is refused
 	// with it; the connection lives on.

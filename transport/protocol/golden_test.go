@@ -33,6 +33,36 @@ var goldenMembers = []channel.Member{
 	{Action: channel.Leave, ID: "~01726585978590-001", ConnID: "conn2", ClientID: "carol", TimeMs: 1726585978590},
 }
 
+// goldenEdit is a delivery of one message that does something to another.
+func goldenEdit(action channel.Action, m channel.Message) *channel.Delivery {
+	m.Edit = &channel.Edit{
+		Action: action, Serial: "01726585978590-001@series:000", CreatedMs: 1726585978590, Version: "01726585979000-000@series:000",
+		VersionMs: 1726585979000, By: "bob", Description: "why", Metadata: []byte(`{"k":"v"}`),
+	}
+	if action >= channel.Annotate {
+		m.Edit.By, m.Edit.Description, m.Edit.Metadata, m.Edit.Type, m.Edit.Count = "", "", nil, "emoji:multiple.v1", 2
+		m.Edit.Summary = []byte(`{"emoji:multiple.v1":{"👍":{"total":2,"clientIds":{"bob":2},"totalUnidentified":0,"clipped":false,"totalClientIds":1}}}`)
+	}
+	if action == channel.MessageAppend {
+		m.Edit.Whole = &channel.Message{Name: "greet", ClientID: "alice", Kind: channel.StringData, Data: []byte("hello you")}
+	}
+	return &channel.Delivery{
+		App: "demo", Name: "room", Serial: "01726585979000-000@series", ID: "conn2:3", ConnID: "conn2", TimeMs: 1726585979000,
+		Messages: []channel.Message{m},
+	}
+}
+
+var (
+	goldenUpdate     = goldenEdit(channel.MessageUpdate, channel.Message{Name: "greet", ClientID: "alice", Kind: channel.StringData, Data: []byte("hello")})
+	goldenAppend     = goldenEdit(channel.MessageAppend, channel.Message{Name: "greet", ClientID: "alice", Kind: channel.StringData, Data: []byte(" you")})
+	goldenAnnotation = goldenEdit(channel.Annotate, channel.Message{Name: "👍", ClientID: "bob", Kind: channel.StringData, Data: []byte("[1]"), Encoding: "json"})
+)
+
+var goldenBatch = [][]BatchResult{
+	{{Channel: "a", MessageID: "x", ChannelSerial: "01726585978590-001@series", Messages: 2}, {Channel: "b", Error: NewError(CodeNoCapability)}},
+	{{Channel: "c", MessageID: "y", ChannelSerial: "01726585978590-002@series", Messages: 1}},
+}
+
 var goldenCounts = channel.Counts{3, 2, 3, 1, 0, 3, 0, 0}
 
 // goldenFrames is one of each, by name.
@@ -73,8 +103,25 @@ var goldenFrames = map[string]func(Format) []byte{
 	"ack_several": func(f Format) []byte {
 		return AppendAck(nil, f, 41, Ack{"01726585978590-001@series", 2}, Ack{"", 1}, Ack{"", 0}, Ack{"01726585978591-000@series", 12})
 	},
-	"nack":    func(f Format) []byte { return AppendNack(nil, f, 7, 1, NewError(CodeNoCapability)) },
-	"message": func(f Format) []byte { return AppendMessage(nil, f, "room", &goldenDelivery) },
+	"nack":                func(f Format) []byte { return AppendNack(nil, f, 7, 1, NewError(CodeNoCapability)) },
+	"message":             func(f Format) []byte { return AppendMessage(nil, f, "room", &goldenDelivery) },
+	"message_update":      func(f Format) []byte { return AppendMessage(nil, f, "room", goldenUpdate) },
+	"message_append":      func(f Format) []byte { return AppendMessage(nil, f, "room", goldenAppend) },
+	"message_append_full": func(f Format) []byte { return AppendMessage(nil, f, "room", Full(goldenAppend)) },
+	"message_summary":     func(f Format) []byte { return AppendMessage(nil, f, "room", Summaries(goldenAnnotation)) },
+	"annotation":          func(f Format) []byte { return AppendAnnotations(nil, f, "room", goldenAnnotation) },
+	"rest_annotations": func(f Format) []byte {
+		return AppendAnnotationList(nil, f, []*channel.Delivery{goldenAnnotation, goldenEdit(channel.Unannotate, channel.Message{Name: "👍"})})
+	},
+	"rest_message":           func(f Format) []byte { return AppendOne(nil, f, Past{Of: goldenUpdate}) },
+	"rest_version_serial":    func(f Format) []byte { return AppendVersionSerial(nil, f, "01726585979000-000@series") },
+	"rest_batch":             func(f Format) []byte { return AppendBatch(nil, f, goldenBatch, false) },
+	"rest_batch_alone":       func(f Format) []byte { return AppendBatch(nil, f, goldenBatch, true) },
+	"rest_batch_flat":        func(f Format) []byte { return AppendFlatBatch(nil, f, goldenBatch[1:]) },
+	"rest_batch_flat_failed": func(f Format) []byte { return AppendFailedBatch(nil, f, NewError(CodeBatch), goldenBatch) },
+	"rest_envelope": func(f Format) []byte {
+		return AppendEnvelope(nil, f, 200, AppendTime(nil, f, 5), map[string]string{"Link": "<./x?a=1>; rel=\"first\""})
+	},
 	"message_rest": func(f Format) []byte {
 		return AppendMessage(nil, f, "[?rewind=1]röom\u2028", &channel.Delivery{Serial: "s", ID: "base", TimeMs: 1,
 			Messages: []channel.Message{{Name: "n", Kind: channel.StringData, Data: []byte("grüße 😀")}}})

@@ -18,10 +18,14 @@ func AppendHistory(dst []byte, f Format, list []Past) []byte {
 			w.member(&p.Of.Presence[p.Index])
 			continue
 		}
-		one := w.openMap()
-		w.messageFields(p.Of, p.Index)
-		w.optStr("connectionId", p.Of.ConnID)
-		w.close(one)
+		w.past(p)
 	}
 	return w.end(outer)
+}
+
+func (w *writer) past(p Past) {
+	one := w.openMap()
+	w.messageFields(p.Of, p.Index)
+	w.optStr("connectionId", p.Of.ConnID)
+	w.close(one)
 }

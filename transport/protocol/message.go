@@ -2,8 +2,9 @@ package protocol
 
 import "unicode/utf8"
 
-// messages reads an array of messages. Whatever stands in its place is the publish's error, not the frame's.
-func (d *decoder) messages() (messages []Message, tooMany bool) {
+// messages reads an array of messages, or of annotations, which have the same fields and a few more. Whatever stands in its
+// place is the publish's error, not the frame's.
+func (d *decoder) messages(what string) (messages []Message, tooMany bool) {
 	switch k := d.src.kind(); k {
 	case kindArray:
 		d.src.openArray()
@@ -19,7 +20,7 @@ func (d *decoder) messages() (messages []Message, tooMany bool) {
 		d.src.skip()
 	default:
 		d.src.skip()
-		messages = []Message{{Err: Errorf(CodeBadPublish, "messages has to be an array, this is %s", k)}}
+		messages = []Message{{Err: Errorf(CodeBadPublish, "%ss has to be an array, this is %s", what, k)}}
 	}
 	return messages, tooMany
 }
@@ -69,6 +70,12 @@ func (d *decoder) messageField(m *Message) {
 		m.Timestamp = d.messageInt(m, "timestamp")
 	case "version":
 		d.version(m)
+	case "messageSerial":
+		m.MessageSerial = d.messageString(m, "messageSerial", CodeBadParamValue)
+	case "type":
+		m.Type = d.messageString(m, "type", CodeBadParamValue)
+	case "count":
+		m.Count = d.messageInt(m, "count")
 	default:
 		d.src.skip()
 	}
@@ -166,8 +173,32 @@ func (d *decoder) version(m *Message) {
 			m.VersionSerial = d.messageString(m, "version.serial", CodeBadParamValue)
 		case "timestamp":
 			m.VersionTime = d.messageInt(m, "version.timestamp")
+		case "clientId":
+			m.By = d.messageString(m, "version.clientId", CodeBadClientID)
+		case "description":
+			m.Description = d.messageString(m, "version.description", CodeBadParamValue)
+		case "metadata":
+			m.Metadata = d.metadata(m)
 		default:
 			d.src.skip()
 		}
 	}
+}
+
+// metadata reads an object as JSON text.
+func (d *decoder) metadata(m *Message) []byte {
+	switch k := d.src.kind(); k {
+	case kindMap:
+		w := writer{f: JSON}
+		if !transcode(&w, d.src) {
+			m.wrong(CodeBadParamValue, "version.metadata holds a value that JSON cannot express")
+		}
+		return w.b
+	case kindNull:
+		d.src.skip()
+	default:
+		d.src.skip()
+		m.wrong(CodeBadParamValue, "version.metadata has to be an object, this is %s", k)
+	}
+	return nil
 }

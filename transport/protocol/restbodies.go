@@ -27,6 +27,11 @@ func AppendPublished(dst []byte, f Format, name, messageID, channelSerial string
 	w := writer{b: dst, f: f}
 	outer := w.openMap()
 	w.keyStr("channel", name)
+	w.published(messageID, channelSerial, messages)
+	return w.end(outer)
+}
+
+func (w *writer) published(messageID, channelSerial string, messages int) {
 	w.keyStr("messageId", messageID)
 	w.key("serials")
 	list := w.openArray()
@@ -35,7 +40,6 @@ func AppendPublished(dst []byte, f Format, name, messageID, channelSerial string
 		w.messageSerial(channelSerial, i)
 	}
 	w.close(list)
-	return w.end(outer)
 }
 
 // AppendChannelDetails appends the ChannelDetails of one channel, with all categories of its occupancy.

@@ -172,12 +172,11 @@ func (w *writer) message(d *channel.Delivery, i int) {
 
 func (w *writer) messageFields(d *channel.Delivery, i int) {
 	m := &d.Messages[i]
-	if m.ID != "" {
-		w.keyStr("id", m.ID)
-	} else if d.ID != "" {
-		w.key("id")
-		w.indexed(d.ID, i, 1)
+	if m.Edit != nil {
+		w.edited(d, i)
+		return
 	}
+	w.messageID(d, i)
 	w.body(m)
 	w.keyInt("timestamp", d.TimeMs)
 	w.keyInt("action", int64(MessageCreate))

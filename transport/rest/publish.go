@@ -12,44 +12,46 @@ import (
 
 // publish serves POST /channels/{c}/messages.
 func (c *call) publish(given string, name protocol.Name) *protocol.ErrorInfo {
-	id, err := c.allowed(auth.Publish, name.Resource())
+	id, err := c.identify(c.r, c.query)
 	if err != nil {
 		return err
 	}
-	if name.Qualifier != "" {
-		return protocol.Errorf(protocol.CodeNoCapability, "operation not permitted: nothing can be published on [%s]", name.Qualifier)
+	// Nobody's body is read who may do nothing with it.
+	if !id.Capability.Allows(name.Resource(), auth.Publish) && !mayChange(id, name) {
+		return auth.Denied(auth.Publish, name.Resource())
 	}
-	body, err := c.body()
+	id, body, format, err := c.toPublish(name)
 	if err != nil {
 		return err
 	}
-	p, err := c.readPublish(id, body)
+	in, tooMany, err := protocol.DecodeMessages(format, body)
 	if err != nil {
 		return err
 	}
-	if c.query.Get("_forceNack") == "true" {
-		return protocol.NewError(protocol.CodeForcedNack)
+	p, err := c.readPublish(id, name, in, tooMany)
+	if err != nil {
+		return err
 	}
-	p.App, p.Name = id.App, name.Channel()
-	serial, failure := c.cfg.Backend.Publish(c.r.Context(), p.App, p.Name, p)
-	if failure != nil {
-		return c.backendError("publish", failure)
+	serial, err := c.put(id, name, p)
+	if err != nil {
+		return err
 	}
-	c.published.Add(uint64(len(p.Messages)))
 	c.reply(http.StatusCreated, protocol.AppendPublished(nil, c.format, given, p.ID, serial, len(p.Messages)))
 	return nil
 }
 
-// readPublish makes a publish of a body. Messages without ids get a random base, so that each has one.
-func (c *call) readPublish(id auth.Identity, body []byte) (p channel.Publish, err *protocol.ErrorInfo) {
-	format, err := bodyFormat(c.r.Header.Get("Content-Type"), body)
-	if err != nil {
-		return p, err
+func mayChange(id auth.Identity, name protocol.Name) bool {
+	for _, op := range []auth.OpSet{auth.MessageUpdateOwn, auth.MessageUpdateAny, auth.MessageDeleteOwn, auth.MessageDeleteAny} {
+		if id.Capability.Allows(name.Resource(), op) {
+			return true
+		}
 	}
-	in, tooMany, err := protocol.DecodeMessages(format, body)
-	if err != nil {
-		return p, err
-	}
+	return false
+}
+
+// readPublish makes a publish of messages that were read, for one channel. Messages without ids get a random base, so that
+// each has one.
+func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.Message, tooMany bool) (p channel.Publish, err *protocol.ErrorInfo) {
 	if tooMany {
 		return p, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
@@ -63,6 +65,18 @@ func (c *call) readPublish(id auth.Identity, body []byte) (p channel.Publish, er
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}
+	if protocol.Changes(in) {
+		p.MaxBytes = c.cfg.MaxMessageSize
+		p.OwnOnly, err = id.Change(&p.Messages[0], name.Resource())
+		return p, err
+	}
+	if !id.Capability.Allows(name.Resource(), auth.Publish) {
+		return p, auth.Denied(auth.Publish, name.Resource())
+	}
+	if p.Ephemeral, err = protocol.Ephemeral(p.Messages); err != nil {
+		return p, err
+	}
+	p.Ephemeral = p.Ephemeral || c.query.Get("ephemeral") == "true"
 	return p, id.Claim(p.Messages)
 }
 

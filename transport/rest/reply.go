@@ -91,6 +91,9 @@ func bodyFormat(contentType string, body []byte) (protocol.Format, *protocol.Err
 // reply writes a body that is in the reply's format. The content type has no charset: clients compare it literally.
 func (c *call) reply(status int, body []byte) {
 	head := c.w.Header()
+	if c.wrapped {
+		status, body = http.StatusOK, protocol.AppendEnvelope(nil, c.format, status, body, envelopeHeaders(head))
+	}
 	head.Set("Content-Type", c.format.ContentType())
 	head.Set("Content-Length", strconv.Itoa(len(body)))
 	head.Set("Cache-Control", "no-store")
@@ -103,17 +106,33 @@ func (c *call) reply(status int, body []byte) {
 	}
 }
 
+// envelopeHeaders are those of a reply that mean something to a client that cannot read headers.
+func envelopeHeaders(head http.Header) map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"Link", "X-Ably-Errorcode", "X-Ably-Errormessage"} {
+		if values := head.Values(name); len(values) > 0 {
+			out[name] = strings.Join(values, ", ")
+		}
+	}
+	return out
+}
+
 // fail answers with an error, in the headers as well as in the body. Pages always get it as JSON: the SDK that runs in
 // browsers reads no msgpack there, and would not know a token error from any other.
 func (c *call) fail(err *protocol.ErrorInfo) {
-	c.failed.Add(1)
+	c.failWith(err, func(f protocol.Format) []byte { return protocol.AppendErrorBody(nil, f, err) })
+}
+
+// failWith does the same with a body that says more.
+func (c *call) failWith(err *protocol.ErrorInfo, body func(protocol.Format) []byte) {
 	if c.r.Header.Get("Origin") != "" {
 		c.format = protocol.JSON
 	}
+	c.failed.Add(1)
 	head := c.w.Header()
 	head.Set("X-Ably-Errorcode", strconv.Itoa(err.Code))
 	head.Set("X-Ably-Errormessage", headerText(err.Message))
-	c.reply(err.StatusCode, protocol.AppendErrorBody(nil, c.format, err))
+	c.reply(err.StatusCode, body(c.format))
 }
 
 // Fail answers a request with an error, for handlers that stand beside this one.

@@ -29,6 +29,8 @@ type Backend interface {
 	History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error)
 	// Presence gives members of a channel, without opening it.
 	Presence(ctx context.Context, app, name string, q channel.PresenceQuery) (channel.PresencePage, error)
+	// Lookup gives one message that a channel keeps, its versions or its annotations.
+	Lookup(ctx context.Context, app, name string, q channel.Lookup) (channel.HistoryResult, error)
 	// List gives up to limit open channels after a position, in order. next is where to go on, nil at the end; a page
 	// may be short or empty before the end.
 	List(ctx context.Context, app string, after channel.Position, prefix string, limit int) (items []channel.Listed, next *channel.Position, err error)
@@ -49,6 +51,9 @@ type Config struct {
 
 	// Observe is told of each request of an app when it was served; err is nil when it succeeded. It must not block. May be nil.
 	Observe func(r *http.Request, app string, err *protocol.ErrorInfo)
+
+	// Fixtures serves POST /stats, for tests of clients; nil does not.
+	Fixtures Fixtures
 
 	ServerID       string // sent as X-Ably-ServerId; "" sends none
 	MaxMessageSize int    // bytes of one publish as protocol.Size counts them; 0 is 65536
@@ -98,6 +103,7 @@ type call struct {
 	query   url.Values
 	format  protocol.Format // of the reply
 	version int             // protocol version of the client, 2 when it tells none
+	wrapped bool            // the reply goes into an envelope
 
 	app      string // whom the request is counted for, once it is known
 	forToken bool
@@ -125,6 +131,11 @@ func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) (*call, *proto
 	query, bad := url.ParseQuery(r.URL.RawQuery)
 	c := &call{Handler: h, w: w, r: r, query: query}
 	c.format = replyFormat(r.Header.Values("Accept"), query.Get("format"))
+	if text := query.Get("envelope"); text != "" {
+		if f, ok := protocol.ParseFormat(text); ok {
+			c.format, c.wrapped = f, true
+		}
+	}
 	if bad != nil {
 		return c, protocol.Errorf(protocol.CodeBadParamValue, "the query cannot be read: %v", bad)
 	}
@@ -165,8 +176,12 @@ func (c *call) route() *protocol.ErrorInfo {
 		return c.list()
 	case path == "/presence" && get:
 		return c.presenceBatch()
+	case path == "/messages" && c.r.Method == http.MethodPost:
+		return c.batch()
 	case path == "/stats" && get && c.cfg.Stats != nil:
 		return c.stats()
+	case path == "/stats" && c.r.Method == http.MethodPost && c.cfg.Fixtures != nil:
+		return c.addStats()
 	case path == "/apps" && c.r.Method == http.MethodPost && c.cfg.Apps:
 		return c.createApp()
 	}
@@ -190,6 +205,12 @@ func (c *call) route() *protocol.ErrorInfo {
 	}
 	if name, ok := strings.CutSuffix(rest, "/presence"); ok && get && !hasSubresource(name) {
 		return c.onChannel(name, c.presence)
+	}
+	if name, below, ok := strings.Cut(rest, "/messages/"); ok && name != "" {
+		if serve, ok := c.ofMessage(below); ok {
+			return c.onChannel(name, serve)
+		}
+		return c.notFound()
 	}
 	for _, last := range []string{"messages", "history"} {
 		if name, ok := strings.CutSuffix(rest, "/"+last); ok && get && !hasSubresource(name) {
@@ -257,12 +278,11 @@ func (c *call) allowed(op auth.OpSet, resource string) (auth.Identity, *protocol
 	return id, nil
 }
 
-// body reads the request's body, which is bounded.
-func (c *call) body() ([]byte, *protocol.ErrorInfo) {
+// body reads the request's body, of limit bytes at most.
+func (c *call) body(limit int64) ([]byte, *protocol.ErrorInfo) {
 	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, protocol.Errorf(protocol.CodeBadHeader, "a body with Content-Encoding %q is not supported", enc)
 	}
-	limit := c.cfg.MaxBodyBytes
 	tooLarge := protocol.Errorf(protocol.CodeTooLarge, "the request body exceeds the limit of %d bytes", limit).WithStatus(http.StatusRequestEntityTooLarge)
 	if c.r.ContentLength > limit {
 		c.drain()

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ import (
 
 // fakeBackend keeps what it is asked and answers from what it is given.
 type fakeBackend struct {
+	mu        sync.Mutex
 	published []channel.Publish
 	queried   []string
 	open      []channel.Listed
@@ -45,6 +47,8 @@ func (b *fakeBackend) Publish(_ context.Context, app, name string, p channel.Pub
 	if app != p.App || name != p.Name {
 		return "", fmt.Errorf("asked for %s/%s with a publish for %s/%s", app, name, p.App, p.Name)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.published = append(b.published, p)
 	return "01726585978590-001@series", nil
 }
@@ -303,7 +307,7 @@ func TestErrors(t *testing.T) {
 		{"bad data", "POST", publish, `{"data":5}`, nil, 400, 40013, ""},
 		{"bad extras", "POST", publish, `{"extras":5}`, nil, 400, 40032, ""},
 		{"bad ids", "POST", publish, `[{"id":"a:0"},{"id":"b:1"}]`, nil, 400, 40031, ""},
-		{"update", "POST", publish, `{"action":1,"serial":"s"}`, nil, 400, 93002, ""},
+		{"update", "POST", publish, `{"action":1}`, nil, 400, 40003, "serial"},
 		{"connectionKey", "POST", publish, `{"connectionKey":"k"}`, nil, 400, 40006, ""},
 		{"other client", "POST", publish, `{"clientId":"bob"}`, []string{"X-Ably-ClientId: YWxpY2U="}, 400, 40012, "bob"},
 		{"too large", "POST", publish, `{"data":"` + strings.Repeat("x", 1001) + `"}`, nil, 400, 40009, "1000"},
@@ -330,7 +334,15 @@ func TestErrors(t *testing.T) {
 		{"nor more of presence", "GET", "/channels/a/presence/now", ``, nil, 404, 40400, ""},
 		{"a cursor of presence", "GET", "/channels/a/presence?cursor=x", ``, nil, 400, 40003, "cursor"},
 		{"a batch of nothing", "GET", "/presence", ``, nil, 400, 40003, "channels"},
-		{"nor messages", "PATCH", "/channels/a/messages/serial", `{}`, nil, 404, 40400, ""},
+		{"change without an action", "PATCH", "/channels/a/messages/serial", `{}`, nil, 400, 40003, "action"},
+		{"change of another", "PATCH", "/channels/a/messages/serial", `{"action":1,"serial":"x"}`, nil, 400, 40003, "path"},
+		{"bare annotation", "POST", "/channels/a/messages/serial/annotations", `{"type":"a:flag.v1"}`, nil, 400, 40001, "array"},
+		{"annotation of no type", "POST", "/channels/a/messages/serial/annotations", `[{"type":"a"}]`, nil, 400, 40003, "<method>"},
+		{"below a message", "GET", "/channels/a/messages/serial/others", ``, nil, 404, 40400, ""},
+		{"versions backwards", "GET", "/channels/a/messages/serial/versions?direction=backwards", ``, nil, 400, 40003, "forwards"},
+		{"batch of nothing", "POST", "/messages", `[]`, nil, 400, 40001, "empty"},
+		{"batch without channels", "POST", "/messages", `{"messages":[]}`, nil, 400, 40001, "channels"},
+		{"batch that is none", "POST", "/messages", `[1]`, nil, 400, 40001, "object"},
 	} {
 		b, h := setup(t)
 		w := do(h, c.method, c.path, c.body, c.headers...)

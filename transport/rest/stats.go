@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -186,4 +187,35 @@ func (c *call) statsLink(q meter.Query) url.Values {
 
 func (c *call) linkStats(rel string, v url.Values) {
 	c.w.Header().Add("Link", "<./stats?"+v.Encode()+`>; rel="`+rel+`"`)
+}
+
+// Fixtures keeps made up intervals of a minute in place of what was measured, on this node when it returns. Errors are as
+// those of a Backend.
+type Fixtures interface {
+	AddStats(ctx context.Context, app string, minutes []meter.Entry) error
+}
+
+// addStats serves POST /stats: intervals that the test of a client wants to read back.
+func (c *call) addStats() *protocol.ErrorInfo {
+	id, err := c.identify(c.r, c.query)
+	switch {
+	case err != nil:
+		return err
+	case id.Token != nil:
+		return protocol.Errorf(protocol.CodeBasicOnly, "stats are made up with an API key, not with a token")
+	case !id.Capability.AllowsEverywhere(auth.Stats):
+		return auth.Denied(auth.Stats, "*")
+	}
+	text, err := c.document()
+	if err != nil {
+		return err
+	}
+	minutes, bad := meter.ParseFixtures(text)
+	if bad != nil {
+		return protocol.Errorf(protocol.CodeBadBody, "%v", bad)
+	}
+	if failure := c.cfg.Fixtures.AddStats(c.r.Context(), id.App, minutes); failure != nil {
+		return c.backendError("keep stats", failure)
+	}
+	return c.replyDocument(http.StatusCreated, []struct{}{})
 }

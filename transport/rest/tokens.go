@@ -32,7 +32,7 @@ func (c *call) keys(rest string) *protocol.ErrorInfo {
 
 // document reads the request's body as JSON, whatever its format.
 func (c *call) document() ([]byte, *protocol.ErrorInfo) {
-	body, err := c.body()
+	body, err := c.body(c.cfg.MaxBodyBytes)
 	if err != nil || len(body) == 0 {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (sc *scene) note(t *Table, e *Event) {
 // flap lets clients come and go until stop is closed: each attaches to a channel and leaves it some channels later.
 func (sc *scene) flap(stop <-chan struct{}) (wait func()) {
 	var wg sync.WaitGroup
-	for i := range 3 {
+	for i := range 2 {
 		c := sc.sim.AddClient()
 		c.Connect(i % 3)
 		wg.Go(func() {
@@ -101,7 +101,7 @@ func (sc *scene) flap(stop <-chan struct{}) (wait func()) {
 				select {
 				case <-stop:
 					return
-				case <-time.After(20 * time.Millisecond):
+				case <-time.After(25 * time.Millisecond):
 				}
 				c.Attach(fmt.Sprintf("fast:%d-%d", i, k%150), 0)
 				if k >= 60 {

@@ -59,12 +59,14 @@ type Namespace struct {
 	OccupiedBy   string         `koanf:"occupied_by"` // subscribers (default) or connections
 	// PresenceMembers is how many members a channel has at most.
 	PresenceMembers *int `koanf:"presence_members"`
+	// MutableMessages lets messages be updated, deleted, appended to and annotated.
+	MutableMessages bool `koanf:"mutable_messages"`
 }
 
 // Rule sends events to a target.
 type Rule struct {
 	ID       string `koanf:"id"`
-	Source   string `koanf:"source"`   // channel.state or channel.lifecycle
+	Source   string `koanf:"source"`   // channel.state, .lifecycle, .message, .presence or .occupancy
 	Channels string `koanf:"channels"` // RE2, "" is all
 	Target   Target `koanf:"target"`
 }

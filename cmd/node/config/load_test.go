@@ -303,7 +303,7 @@ func TestRefused(t *testing.T) {
 		{"namespace with a negative delay", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: x, vacated_delay: -2s}]}]", []string{"apps[0].namespaces[0].vacated_delay: -2s is negative"}},
 		{"occupied by what", "apps: [{id: a, keys: [{key: 'a.b:c'}], namespaces: [{id: x, occupied_by: members}]}]", []string{`apps[0].namespaces[0].occupied_by: "members"`, "subscribers or connections"}},
 		{"rule twice", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.state, target: {url: 'http://a/'}}, {id: x, source: channel.state, target: {url: 'http://a/'}}]}]", []string{"apps[0].rules[1].id", "rules[0]"}},
-		{"unknown source", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.message, target: {url: 'http://a/'}}]}]", []string{`apps[0].rules[0].source: "channel.message"`, "channel.state"}},
+		{"unknown source", "apps: [{id: a, keys: [{key: 'a.b:c'}], rules: [{id: x, source: channel.messages, target: {url: 'http://a/'}}]}]", []string{`apps[0].rules[0].source: "channel.messages"`, "channel.state"}},
 		{"regular expression", rule("channels: '(?=x)', target: {url: 'http://a/'}"), []string{"apps[0].rules[0].channels", "(?=x)", "RE2"}},
 		{"no URL", rule("target: {}"), []string{"apps[0].rules[0].target.url: is missing"}},
 		{"URL scheme", rule("target: {url: 'ftp://a/'}"), []string{"apps[0].rules[0].target.url", `"ftp"`, "http, https, grpc or grpcs"}},

@@ -54,6 +54,9 @@ func (a *App) summary(b *strings.Builder) {
 		if ns.PresenceMembers != nil {
 			fmt.Fprintf(b, "  presence_members: %d", *ns.PresenceMembers)
 		}
+		if ns.MutableMessages {
+			b.WriteString("  mutable_messages")
+		}
 		b.WriteByte('\n')
 	}
 	for _, r := range a.Rules {

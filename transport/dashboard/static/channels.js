@@ -113,10 +113,28 @@ export function drill() {
     const held = last?.type === 'occupied' ? `, occupied for ${span(Math.max(0, Date.now() - last.time_ms) / 1000)}` : last ? ', vacant' : '';
     say($('drill-state'), `App ${visible(c.app)}: ${c.open ? 'open' : 'not open'}${held}`, 'note');
     sync($('drill-counts'), columns, (k) => k, (k) => el('div', {}, el('dt', {}, labels[columns.indexOf(k)]), el('dd')), (n, k) => say(n.lastChild, count(c.occupancy[k])));
+    holders(c.holders);
     sync($('drill-events'), c.events.length ? c.events : [null], (e) => e?.seq ?? 'none', (e) =>
       e ? el('tr', {}, el('td', {}, when(e.time_ms)), el('td', { class: e.type }, e.type), el('td', { class: 'number' }, e.seq), el('td', { class: 'number' }, e.ends ?? ''))
         : el('tr', {}, el('td', { colspan: 4, class: 'empty' }, 'No events of this channel.')));
     say($('drill-since'), `Looked through all events from seq ${c.since} on.`);
+  }
+
+  // Who is attached, and who is present.
+  function holders(h) {
+    if (!h) return;
+    const silent = h.silent.length ? ` Not heard of: ${h.silent.join(', ')}.` : '';
+    const some = h.attached > h.attachments.length ? ` The first ${count(h.attachments.length)} are shown.` : '';
+    say($('drill-attached'), `${count(h.attached)} ${h.attached === 1 ? 'attachment' : 'attachments'}.${some}${silent}`);
+    sync($('drill-attachments'), h.attachments.length ? h.attachments : [null], (a) => (a ? `${a.node} ${a.connection} ${a.as ?? ''}` : 'none'), (a) =>
+      a ? el('tr', {}, el('td', {}, name(a.client_id || '–')), el('td', {}, name(a.connection)), el('td', {}, a.node), el('td', {}), el('td', {}, when(a.since_ms)), el('td', {}, name(a.remote)))
+        : el('tr', {}, el('td', { colspan: 6, class: 'empty' }, 'Nobody is attached.')),
+      (row, a) => a && cells(row, 3, [(a.attached ? '' : 'attaching: ') + a.modes.replaceAll(',', ', ') + (a.as ? ` as ${visible(a.as)}` : '')]));
+    say($('drill-present-note'), h.unknown ? `Who is present cannot be told: ${h.unknown}.` : h.more ? `The first ${count(h.present.length)} members.` : `${count(h.present.length)} ${h.present.length === 1 ? 'member' : 'members'}.`);
+    sync($('drill-present'), h.present.length ? h.present : [null], (m) => (m ? `${m.connection} ${m.client_id}` : 'none'), (m) =>
+      m ? el('tr', {}, el('td', {}, name(m.client_id)), el('td', {}, name(m.connection)), el('td', {}), el('td', { class: 'data' }))
+        : el('tr', {}, el('td', { colspan: 4, class: 'empty' }, 'Nobody is present.')),
+      (row, m) => m && cells(row, 2, [when(m.since_ms), visible(m.data ?? '')]));
   }
 
   function follow() {
@@ -128,8 +146,8 @@ export function drill() {
     if (!shown) return dialog.close();
     $('drill-title').replaceChildren(name(shown.channel));
     say($('drill-state'), 'Loading…', 'note');
-    for (const id of ['drill-counts', 'drill-events']) $(id).replaceChildren();
-    say($('drill-since'), '');
+    for (const id of ['drill-counts', 'drill-attachments', 'drill-present', 'drill-events']) $(id).replaceChildren();
+    for (const id of ['drill-since', 'drill-attached', 'drill-present-note']) say($(id), '');
     if (!dialog.open) dialog.showModal();
     load();
   }

@@ -1,0 +1,149 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"innkeeper/cmd/node/config"
+)
+
+// messageHook is a backend of rules about messages that keeps their data by channel, each message once, and the last
+// occupancy told.
+type messageHook struct {
+	*httptest.Server
+	mu       sync.Mutex
+	down     bool
+	refused  int
+	told     map[string][]string
+	seen     map[string]bool
+	repeated int
+	counts   map[string]int
+}
+
+func newMessageHook(t *testing.T) *messageHook {
+	h := &messageHook{told: map[string][]string{}, seen: map[string]bool{}, counts: map[string]int{}}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.down {
+			h.refused++
+			http.Error(w, "later", http.StatusServiceUnavailable)
+			return
+		}
+		var batch struct {
+			Items []struct {
+				Name string
+				Data struct {
+					ChannelID string
+					Messages  []struct{ ID, Data string }
+					Status    struct {
+						Occupancy struct{ Metrics struct{ Connections int } }
+					}
+				}
+			}
+		}
+		if err := json.Unmarshal(body, &batch); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		for _, it := range batch.Items {
+			if it.Name == "channel.occupancy" {
+				h.counts[it.Data.ChannelID] = it.Data.Status.Occupancy.Metrics.Connections
+			}
+			for _, m := range it.Data.Messages {
+				if h.seen[m.ID] {
+					h.repeated++
+					continue
+				}
+				h.seen[m.ID] = true
+				h.told[it.Data.ChannelID] = append(h.told[it.Data.ChannelID], m.Data)
+			}
+		}
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *messageHook) with(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+}
+
+// TestMessagesAreToldThroughAnOwnersDeath publishes while the backend is down, kills an owner, and has the backend come
+// back: every message is told, in order, and what was told before is told again at most where nobody could know.
+func TestMessagesAreToldThroughAnOwnersDeath(t *testing.T) {
+	hook := newMessageHook(t)
+	with := func(c config.Config) config.Config {
+		c.Apps[0].Rules = []config.Rule{
+			{ID: "messages", Source: "channel.message", Channels: "^told:", Target: config.Target{URL: hook.URL, Format: "ably"}},
+			{ID: "counts", Source: "channel.occupancy", Channels: "^told:", Target: config.Target{URL: hook.URL, Format: "ably"}},
+		}
+		return c
+	}
+	first := run(t, with(settings(t.TempDir()))).ready()
+	second := run(t, with(joining(t.TempDir(), first))).ready()
+	third := run(t, with(joining(t.TempDir(), first))).ready()
+	first.until("votes", func() bool {
+		voters := 0
+		for _, s := range first.boot.Load().store.Servers() {
+			if s.Voter {
+				voters++
+			}
+		}
+		return voters == 3
+	})
+	var names []string
+	for i := range 12 {
+		names = append(names, fmt.Sprint("told:", i))
+	}
+	publish := func(r *running, text string) {
+		for _, name := range names {
+			res, body := request(t, http.MethodPost, "http://"+r.ClientAddr()+"/channels/"+name+"/messages", rootKey, "application/json", jsonOf(t, map[string]string{"data": text}))
+			if res.StatusCode != http.StatusCreated {
+				t.Fatalf("%s %s", res.Status, body)
+			}
+		}
+	}
+	told := func(want ...string) func() bool {
+		return func() (ok bool) {
+			hook.with(func() {
+				ok = true
+				for _, name := range names {
+					ok = ok && slices.Equal(hook.told[name], want)
+				}
+			})
+			return ok
+		}
+	}
+	first.occupy(names[0])
+	publish(first, "a")
+	first.until("a", told("a"))
+	first.until("the count", func() (ok bool) {
+		hook.with(func() { ok = hook.counts[names[0]] == 1 })
+		return ok
+	})
+	hook.with(func() { hook.down = true })
+	publish(second, "b")
+	publish(first, "c")
+	first.until("a refusal", func() (ok bool) {
+		hook.with(func() { ok = hook.refused > 0 })
+		return ok
+	})
+	third.Kill()
+	third.end()
+	publish(first, "d") // waits until every channel has an owner again
+	hook.with(func() { hook.down = false })
+	first.until("all that was published", told("a", "b", "c", "d"))
+	hook.with(func() {
+		if hook.repeated > 0 {
+			t.Errorf("%d messages were told again", hook.repeated)
+		}
+	})
+}

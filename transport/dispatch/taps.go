@@ -1,0 +1,478 @@
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"innkeeper/channel"
+)
+
+// Rules about messages, presence and occupancy are served by the nodes that own the channels, beside the dispatcher that
+// serves those about the log's events: what is to be told is read from the channel's history, and how far it was told is
+// kept with that history and its copy.
+
+// ChannelSource is the channels of a node as rules read them. Methods with a context end soon after it.
+type ChannelSource interface {
+	History(ctx context.Context, app, name string, q channel.History) (channel.HistoryResult, error)
+	Query(ctx context.Context, app, name string) (channel.QueryResult, error)
+	// Told notes how far a channel was told to all its rules. It never blocks.
+	Told(part uint32, epoch uint64, app, name, serial string)
+}
+
+// TapsConfig is what Taps need.
+type TapsConfig struct {
+	Source ChannelSource
+	Dial   DialFunc      // as in Config
+	Client *http.Client  // as in Config
+	Site   func() string // as in Config
+	// LeaseTTL as in Config: 4 s when zero.
+	LeaseTTL time.Duration
+	Debounce time.Duration // least time between two tellings of a channel's occupancy; 1 s when zero
+	Rand     func() float64
+	Logger   *slog.Logger
+	Complain func(app, rule string, failure error) // as in Config
+}
+
+const (
+	tapTurns  = 50  // channels in one batched request at most
+	tapReads  = 100 // messages that one turn reads of a channel
+	readAgain = 250 * time.Millisecond
+)
+
+// Taps serves the rules of channels that this node owns. It implements channel.Tap; its methods may be called from any
+// goroutine, and only Set and Close block.
+type Taps struct {
+	cfg  TapsConfig
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu      sync.Mutex // also guards the queues of all tappers
+	tappers []*tapper
+}
+
+// tapper serves one rule.
+type tapper struct {
+	taps  *Taps
+	rule  Rule
+	sink  *httpSink
+	what  channel.Taps
+	wake  chan struct{} // nudge
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  chan struct{}
+	tally tally
+	limp  bool // guarded by Taps.mu
+
+	queue tapQueue // guarded by Taps.mu
+}
+
+// NewTaps makes Taps that serve no rule yet.
+func NewTaps(c TapsConfig) *Taps {
+	def(&c.LeaseTTL, defaultLeaseTTL)
+	def(&c.Debounce, time.Second)
+	if c.Rand == nil {
+		c.Rand = rand.Float64
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Dial == nil {
+		c.Dial = hostDial
+	}
+	t := &Taps{cfg: c}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	return t
+}
+
+// IsTap says whether a source is one of those that Taps serve.
+func IsTap(source string) bool { return tapsOf[source] != 0 }
+
+var tapsOf = map[string]channel.Taps{
+	SourceChannelMessage:   channel.TapHistory,
+	SourceChannelPresence:  channel.TapHistory,
+	SourceChannelOccupancy: channel.TapOccupancy,
+}
+
+// Set replaces the rules. One that stays, by app and id, goes on with what waits for it. It waits until requests to the
+// former targets have ended.
+func (t *Taps) Set(rules []Rule) error {
+	c := Config{Dial: t.cfg.Dial, Client: t.cfg.Client, LeaseTTL: t.cfg.LeaseTTL, Lanes: defaultLanes, Batch: defaultBatch, Site: t.cfg.Site}
+	var next []*tapper
+	for _, r := range rules {
+		r = r.withDefaults(&c)
+		if err := r.validate(c.LeaseTTL); err != nil {
+			return err
+		}
+		sink, err := openSink(&c, &r)
+		if err != nil {
+			return err
+		}
+		k := &tapper{taps: t, rule: r, what: tapsOf[r.Source], wake: make(chan struct{}, 1), done: make(chan struct{})}
+		k.sink = sink.(*httpSink)
+		k.sink.rule = &k.rule
+		turns := tapTurns
+		if r.Ably.Single {
+			turns = 1
+		}
+		rest := time.Duration(0)
+		if k.what&channel.TapOccupancy != 0 {
+			rest = t.cfg.Debounce
+		}
+		k.queue = newTapQueue(r.Lanes, turns, rest)
+		k.ctx, k.stop = context.WithCancel(t.ctx)
+		next = append(next, k)
+	}
+	t.mu.Lock()
+	before := t.tappers
+	t.tappers = next
+	t.mu.Unlock()
+	for _, k := range before {
+		k.stop()
+	}
+	for _, k := range before {
+		<-k.done
+	}
+	t.mu.Lock()
+	for _, k := range next {
+		for _, was := range before {
+			if was.rule.Cursor() == k.rule.Cursor() && was.rule.Source == k.rule.Source {
+				k.queue.takeOver(&was.queue)
+			}
+		}
+	}
+	t.mu.Unlock()
+	for _, k := range next {
+		go k.run()
+	}
+	return nil
+}
+
+// Wants says what is to be told of a channel.
+func (t *Taps) Wants(app, name string) (what channel.Taps) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range t.tappers {
+		if k.matches(app, name) {
+			what |= k.what
+		}
+	}
+	return what
+}
+
+func (k *tapper) matches(app, name string) bool {
+	return k.rule.App == app && (k.rule.Channels == nil || k.rule.Channels.MatchString(name))
+}
+
+// News implements channel.Tap.
+func (t *Taps) News(n channel.News) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range t.tappers {
+		if what := k.what & n.What; what != 0 && k.matches(n.App, n.Name) {
+			k.queue.news(&n, what)
+			k.nudge()
+		}
+	}
+}
+
+// Over implements channel.Tap.
+func (t *Taps) Over(part uint32, epoch uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range t.tappers {
+		k.queue.end(part, epoch)
+	}
+}
+
+// Close ends all requests and waits for them.
+func (t *Taps) Close() {
+	t.stop()
+	t.mu.Lock()
+	tappers := t.tappers
+	t.tappers = nil
+	t.mu.Unlock()
+	for _, k := range tappers {
+		<-k.done
+	}
+}
+
+// Status is how the rules fare on this node.
+func (t *Taps) Status() []RuleStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []RuleStatus
+	for _, k := range t.tappers {
+		s := k.tally.copy()
+		s.App, s.Rule, s.Format = k.rule.App, k.rule.ID, k.rule.Format
+		s.Held, s.InFlight, s.InBackoff = len(k.queue.entries), k.queue.inFlight, k.queue.failures > 0
+		list = append(list, s)
+	}
+	return list
+}
+
+func (k *tapper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run makes requests while there is something to tell, until the rule is gone. All it started has ended when it closes
+// done.
+func (k *tapper) run() {
+	var requests sync.WaitGroup
+	defer func() {
+		requests.Wait()
+		k.sink.close()
+		close(k.done)
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	linger := time.Time{} // batched requests wait a moment for company
+	for {
+		now := time.Now()
+		k.taps.mu.Lock()
+		var turns []tapTurn
+		if !now.Before(linger) {
+			turns = k.queue.next(now)
+		}
+		wake := k.queue.wake()
+		k.taps.mu.Unlock()
+		if turns != nil {
+			linger = now.Add(max(k.rule.Linger, 0))
+			requests.Go(func() { k.turn(turns) })
+			continue
+		}
+		if wake.IsZero() && now.Before(linger) {
+			wake = linger
+		}
+		if wake.IsZero() {
+			wake = now.Add(time.Hour)
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case <-k.wake:
+		case <-timer.C:
+		case <-k.ctx.Done():
+			return
+		}
+	}
+}
+
+// turn reads the channels' news and tells them.
+func (k *tapper) turn(turns []tapTurn) {
+	results := make([]tapDone, len(turns))
+	batches := make([][]Item, len(turns))
+	for i := range turns {
+		results[i] = tapDone{tapTurn: turns[i], told: turns[i].cursor}
+		batches[i] = k.read(&turns[i], &results[i])
+	}
+	var failure error
+	if k.rule.Ably.Single {
+		failure = k.sendEach(batches, results)
+	} else {
+		failure = k.sendAll(batches, results)
+	}
+	if k.ctx.Err() != nil {
+		failure = nil // given up by us
+	}
+	k.settle(results, failure)
+}
+
+// read makes the items of a channel's news. d says how far they go; it is not ok when they could not be read.
+func (k *tapper) read(turn *tapTurn, d *tapDone) (items []Item) {
+	ctx, cancel := context.WithTimeout(k.ctx, k.rule.Timeout)
+	defer cancel()
+	again := func(err error) {
+		d.more = true // it is read again, a little later
+		if k.ctx.Err() == nil && err != nil {
+			k.taps.cfg.Logger.Debug("cannot read a channel for a rule", "app", turn.app, "channel", turn.channel, "rule", k.rule.ID, "err", err)
+		}
+		sleep(k.ctx, readAgain)
+	}
+	if turn.what&channel.TapOccupancy != 0 {
+		r, err := k.taps.cfg.Source.Query(ctx, turn.app, turn.channel)
+		if err != nil || r.Refusal != channel.Accepted {
+			again(err)
+			return nil
+		}
+		it, err := occupancyItem(turn.channel, time.Now().UnixMilli(), r.Active, &r.Counts)
+		if err != nil {
+			again(err)
+			return nil
+		}
+		d.ok = true
+		return []Item{it}
+	}
+	of := channel.OnlyMessages
+	if k.rule.Source == SourceChannelPresence {
+		of = channel.OnlyPresence
+	}
+	r, err := k.taps.cfg.Source.History(ctx, turn.app, turn.channel, channel.History{After: turn.cursor, Limit: tapReads, Of: of})
+	if err != nil || r.Refusal != channel.Accepted {
+		again(err)
+		return nil
+	}
+	if !r.Complete && turn.cursor != "" {
+		items = append(items, gapItem(&k.rule, turn.channel, turn.cursor))
+		k.tally.gap()
+	}
+	site := ""
+	if k.taps.cfg.Site != nil {
+		site = k.taps.cfg.Site()
+	}
+	more, err := itemsOf(&k.rule, site, r.Deliveries)
+	if err != nil {
+		again(err)
+		return nil
+	}
+	d.ok, d.more = true, r.More
+	if r.More && len(r.Deliveries) > 0 {
+		d.told = channel.SerialPosition(r.Deliveries[len(r.Deliveries)-1].Serial)
+	} else if r.Serial != "" {
+		d.told = channel.SerialPosition(r.Serial)
+	}
+	return append(items, more...)
+}
+
+// sendAll tells all channels' items in one request. When it fails nothing of it was told.
+func (k *tapper) sendAll(batches [][]Item, results []tapDone) error {
+	var items []Item
+	for _, b := range batches {
+		items = append(items, b...)
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	err := k.send(items)
+	if err != nil {
+		for i := range results {
+			if len(batches[i]) > 0 {
+				results[i].ok, results[i].told, results[i].more = false, results[i].cursor, false
+			}
+		}
+	}
+	return err
+}
+
+// sendEach tells one item after the other. Where it fails, what was accepted of a publish is told again with the rest.
+func (k *tapper) sendEach(batches [][]Item, results []tapDone) error {
+	for i, b := range batches {
+		told := results[i].cursor
+		for j := range b {
+			if err := k.send(b[j : j+1]); err != nil {
+				results[i].ok, results[i].told, results[i].more = false, told, false
+				return err
+			}
+			if whole := j+1 == len(b) || b[j+1].Serial != b[j].Serial; whole && b[j].Source != SourceChannelOccupancy {
+				told = channel.SerialPosition(b[j].Serial)
+			}
+		}
+	}
+	return nil
+}
+
+// send makes one request.
+func (k *tapper) send(items []Item) error {
+	site := ""
+	if k.taps.cfg.Site != nil {
+		site = k.taps.cfg.Site()
+	}
+	payload, form, err := AblyRequest(&k.rule, site, items)
+	if err != nil {
+		return err
+	}
+	ids := make([]Event, len(items))
+	for i := range items {
+		ids[i].ID = items[i].Channel + "/" + items[i].ID
+	}
+	k.tally.attempt()
+	if err = k.sink.post(k.ctx, payload, form, ids); err == nil {
+		k.tally.accepted(len(items), 0)
+	}
+	return err
+}
+
+// settle notes how a turn ended, and lets the owner know how far the channels were told to all rules.
+func (k *tapper) settle(results []tapDone, failure error) {
+	t := k.taps
+	now := time.Now()
+	t.mu.Lock()
+	k.queue.done(now, results, failure != nil, t.cfg.Rand())
+	type position struct {
+		*tapDone
+		told string
+	}
+	var told []position
+	for i := range results {
+		d := &results[i]
+		if d.told == d.cursor || d.told == "" {
+			continue
+		}
+		if least := t.least(d.tapKey, d.told); least != "" {
+			told = append(told, position{d, least})
+		}
+	}
+	limped := k.limp
+	k.limp = failure != nil
+	t.mu.Unlock()
+	for _, p := range told {
+		t.cfg.Source.Told(p.part, p.epoch, p.app, p.channel, p.told)
+	}
+	t.mu.Lock()
+	for i := range results {
+		t.forget(results[i].tapKey)
+	}
+	t.mu.Unlock()
+	k.report(now, limped, failure)
+	k.nudge()
+}
+
+// least is how far a channel was told to all rules of its history; mu is held.
+func (t *Taps) least(key tapKey, told string) string {
+	for _, k := range t.tappers {
+		if k.what&channel.TapHistory == 0 || !k.matches(key.app, key.channel) {
+			continue
+		}
+		if cursor, known := k.queue.told(key); known {
+			told = min(told, cursor)
+		}
+	}
+	return told
+}
+
+// forget drops a channel of which every rule was told all: the owner keeps the position. Until then each remembers its
+// own, so that one target that is down does not have the others told again. mu is held.
+func (t *Taps) forget(key tapKey) {
+	for _, k := range t.tappers {
+		if k.what&channel.TapHistory != 0 && !k.queue.idle(key) {
+			return
+		}
+	}
+	for _, k := range t.tappers {
+		if k.what&channel.TapHistory != 0 {
+			k.queue.forget(key)
+		}
+	}
+}
+
+// report tells operators when the target begins to fail and when it is well again.
+func (k *tapper) report(now time.Time, limped bool, failure error) {
+	log := k.taps.cfg.Logger
+	switch {
+	case failure != nil:
+		k.tally.failed(now, failure)
+		if !limped {
+			log.Warn("target does not accept what channels tell; trying again while it is kept", "app", k.rule.App, "rule", k.rule.ID, "err", failure)
+		}
+	case limped:
+		log.Info("target accepts what channels tell again", "app", k.rule.App, "rule", k.rule.ID)
+	}
+	if c := k.taps.cfg.Complain; c != nil && limped != (failure != nil) {
+		c(k.rule.App, k.rule.ID, failure)
+	}
+}
