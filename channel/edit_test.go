@@ -262,6 +262,22 @@ func TestLongSummariesAreClipped(t *testing.T) {
 	}
 }
 
+func TestSummariesHaveBounds(t *testing.T) {
+	var s summary
+	for i := range 2 * summaryNames {
+		s.take(&Message{Name: fmt.Sprint("n", i), ClientID: "c", Edit: &Edit{Action: Annotate, Type: "a:distinct.v1"}})
+		s.take(&Message{ClientID: "c", Edit: &Edit{Action: Annotate, Type: fmt.Sprint("t", i, ":flag.v1")}})
+	}
+	if n := strings.Count(string(s.text()), `"total"`); n != summaryNames+summaryTypes-1 {
+		t.Errorf("%d entries", n)
+	}
+	s.take(&Message{Name: "n0", ClientID: "c", Edit: &Edit{Action: Unannotate, Type: "a:distinct.v1"}})
+	s.take(&Message{Name: "late", ClientID: "c", Edit: &Edit{Action: Annotate, Type: "a:distinct.v1"}})
+	if !strings.Contains(string(s.text()), `"late"`) {
+		t.Error("what becomes free is not used again")
+	}
+}
+
 // Whatever was changed and annotated, a successor that has the copy shows the same as the owner did, also when it goes on.
 func TestSuccessorKnowsWhatBecameOfMessages(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

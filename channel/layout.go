@@ -2,6 +2,7 @@ package channel
 
 import (
 	"sync/atomic"
+	"time"
 
 	"innkeeper/cluster/ring"
 )
@@ -14,7 +15,8 @@ type layout struct {
 	parts  []partition
 
 	// former is the layout before: who owned or followed then still has what was published. nil: nobody needs it.
-	former atomic.Pointer[layout]
+	former    atomic.Pointer[layout]
+	settledAt atomic.Int64 // on the host's clock: all partitions were served by then; 0: not yet
 }
 
 func newLayout(h *Host, table ring.Table) *layout {
@@ -42,8 +44,8 @@ func (p *partition) place(app, name string) (Position, bool) {
 	return Position{Hash: hash, App: app, Name: name}, ring.Partition(hash, len(p.of.parts)) == p.id
 }
 
-// Layout cuts the ring anew. All tenures end; what they knew of the past is kept for those who own its ranges now, until
-// Settled. It is called by the goroutine that calls Acquire, before the first Acquire under the layout. The same layout
+// Layout cuts the ring anew. All tenures end; what they knew of the past is kept for those who own its ranges now (see
+// Settled). It is called by the goroutine that calls Acquire, before the first Acquire under the layout. The same layout
 // again changes nothing.
 func (h *Host) Layout(table ring.Table) {
 	for _, a := range h.cut(table) {
@@ -206,10 +208,19 @@ func (h *Host) keepEarly(l *layout, g Gateway, part uint32, epoch uint64, m ToOw
 	return true, true
 }
 
-// Settled says that each partition of the layout that began with an epoch is served by its owner: what is left here of the
-// layout before is let go.
+// Settled says that each partition of the layout that began with an epoch is served by its owner. What the layout before
+// had is not all there is from now on. It is kept a little longer: an owner that dies before its follower has been sent
+// everything leaves nothing else. Settled is called again and again.
 func (h *Host) Settled(began uint64) {
-	if l := h.layout.Load(); l.began == began {
+	l := h.layout.Load()
+	if l.began != began {
+		return
+	}
+	now := h.elapsed()
+	if !l.settledAt.CompareAndSwap(0, int64(now)) && now-time.Duration(l.settledAt.Load()) > formerKept {
 		l.former.Store(nil)
 	}
 }
+
+// formerKept is how long the layout before is kept when nobody needs it any more, unless an owner dies.
+const formerKept = 2 * time.Minute

@@ -138,7 +138,7 @@ func (p *partition) askForPast(l *lineage, now time.Duration) {
 	}
 	l.have(h.cfg.Self, p.pastCopies())
 	if p.tenure.epoch > p.of.began {
-		l.served = p.replica != nil
+		l.served = p.replica != nil || p.of.settledAt.Load() > 0
 	} else if l.sure() {
 		return
 	}

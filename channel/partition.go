@@ -274,7 +274,8 @@ func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 		return nil // the world went on while the log was read; the next nudge comes with what changed it
 	}
 	now, grace := p.host.moment(), p.host.grace()
-	if t.heritage != nil {
+	heir := t.heritage != nil
+	if heir {
 		t.since = t.heritage.since
 		p.host.raiseFloor(t.heritage.floor)
 	}
@@ -301,7 +302,7 @@ func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 	p.at = serving
 	p.beginFeed()
 	p.channels.all(func(a *activation) bool {
-		a.Offer(Input{Kind: InOpened}, actor.NoLimit)
+		a.Offer(Input{Kind: InOpened, Heir: heir}, actor.NoLimit)
 		return true
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,

@@ -79,7 +79,7 @@ func (h *Host) pastAsked(from GatewayID, l *layout, p *partition, epoch uint64, 
 	}
 	have := &PastHave{Stream: m.Stream, Copies: p.pastCopies()}
 	p.mu.Lock()
-	have.Served = p.replica != nil || p.at == serving
+	have.Served = p.replica != nil || p.at == serving || l.settledAt.Load() > 0
 	p.mu.Unlock()
 	h.cfg.Hosts.ToHost(from, 0, p.id, epoch, have)
 }

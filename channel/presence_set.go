@@ -24,12 +24,18 @@ type presence struct {
 	soonest time.Duration    // no hold is over before; 0: none will be
 	events  []Member         // happened, and not told yet
 	owed    []string         // connections whose gateways wait for PresenceHeld
+	heard   []heard          // while gateways are still to be heard: what they said
+}
+
+// heard is a gateway's word on a connection.
+type heard struct {
+	from Gateway
+	hold Hold
 }
 
 // hold is a connection that has or had members here.
 type hold struct {
 	gateway Gateway // that has the connection, or had it last; 0: nobody has said so
-	whole   bool    // members of it that are not known cannot turn up any more
 	era     uint64
 	remain  time.Duration
 	until   time.Duration // lost: its members leave then; 0 while it is held
@@ -66,7 +72,7 @@ func (p *presence) len() int {
 
 // idle reports that nothing would be lost if the presence were forgotten.
 func (p *presence) idle() bool {
-	return p == nil || len(p.members) == 0 && len(p.holds) == 0 && len(p.events) == 0
+	return p == nil || len(p.members) == 0 && len(p.holds) == 0 && len(p.events) == 0 && len(p.heard) == 0
 }
 
 // put makes m a member in place of what it was. It does not ask whether m is newer.
@@ -121,7 +127,7 @@ func (p *presence) take(from Gateway, conn string, era uint64, remainMs int64) *
 	h := p.holds[conn]
 	switch {
 	case h == nil:
-		h = &hold{whole: true}
+		h = &hold{}
 		if p.holds == nil {
 			p.holds = make(map[string]*hold)
 		}
@@ -211,19 +217,30 @@ func (p *presence) apply(m Member) (event Member, news bool) {
 
 // register takes in what a gateway says of a connection.
 func (p *presence) register(now Moment, from Gateway, r *Hold) {
-	if r.State == HoldOver {
-		if h := p.holds[r.ConnID]; h != nil && (h.gateway == from || r.Era >= h.era) {
+	h := p.holds[r.ConnID]
+	switch {
+	case r.State == HoldOver:
+		if h != nil && (h.gateway == from || r.Era >= h.era) {
 			p.expel(now, r.ConnID)
 		}
 		return
-	}
-	h := p.take(from, r.ConnID, r.Era, r.RemainMs)
-	if h == nil {
-		// It has gone on elsewhere, perhaps where nobody knows its members.
-		if h := p.holds[r.ConnID]; !h.whole {
-			p.merge(now, r)
+	case r.State == HoldLost:
+		// Its members are known here as well as there. If there is no hold, it left, or its time is over.
+		if h != nil {
+			if h := p.take(from, r.ConnID, r.Era, r.RemainMs); h != nil {
+				p.lose(now, h)
+			}
 		}
 		return
+	}
+	p.enroll(now, from, r)
+}
+
+// enroll takes in what a gateway says of a connection and its members.
+func (p *presence) enroll(now Moment, from Gateway, r *Hold) {
+	h := p.take(from, r.ConnID, r.Era, r.RemainMs)
+	if h == nil {
+		return // it has gone on elsewhere
 	}
 	h.taken = max(h.taken, r.Taken)
 	if r.State == HoldLost {
@@ -343,13 +360,39 @@ func (p *presence) dead(now Moment, g Gateway) {
 	}
 }
 
-// opened notes that every gateway was heard: who is held by none is lost.
-func (p *presence) opened(now Moment) {
+// opened takes in what the gateways have said now that every one of them was heard. Of a connection the latest era
+// counts; what was known of it in earlier ones counts only where the gateway it came to knows nothing yet. Who is held by
+// none is lost. heir: the members are those of the owner before, so that a gateway which lost a connection knows no more of
+// it, and perhaps less: it may have been elsewhere since, and its time begin only now.
+func (p *presence) opened(now Moment, heir bool) {
 	if p == nil {
 		return
 	}
+	if heir {
+		p.heard = slices.DeleteFunc(p.heard, func(w heard) bool { return w.hold.State == HoldLost })
+	}
+	slices.SortStableFunc(p.heard, func(a, b heard) int {
+		return cmp.Or(cmp.Compare(a.hold.ConnID, b.hold.ConnID), cmp.Compare(b.hold.Era, a.hold.Era))
+	})
+	var latest *heard
+	for i := range p.heard {
+		w := &p.heard[i]
+		if latest == nil || latest.hold.ConnID != w.hold.ConnID || latest.from == w.from && latest.hold.Era == w.hold.Era {
+			latest = w
+		}
+		switch {
+		case latest != w:
+			if latest.hold.State != HoldOver && !latest.hold.Whole && latest.from != w.from {
+				p.merge(now, &w.hold)
+			}
+		case w.hold.State == HoldOver:
+			p.expel(now, w.hold.ConnID)
+		default:
+			p.enroll(now, w.from, &w.hold)
+		}
+	}
+	p.heard = nil
 	for _, h := range p.holds {
-		h.whole = true
 		if h.gateway == 0 && h.until == 0 {
 			p.lose(now, h)
 		}

@@ -40,6 +40,12 @@ func (s *State) registerPresence(now Moment, in Input) {
 		return
 	}
 	p := s.here()
+	if s.waiting {
+		for _, h := range r.Holds {
+			p.heard = append(p.heard, heard{in.From, h})
+		}
+		return
+	}
 	if in.Fresh {
 		p.only(now, in.From, r.Holds)
 	}

@@ -216,7 +216,18 @@ func TestPresenceAgrees(t *testing.T) {
 				old := *c
 				old.era--
 				other := c.at%3 + 1
-				s.register(now, other, hold(&old, rapid.SampledFrom([]HoldState{HoldHere, HoldLost, HoldOver}).Draw(t, "state"), false))
+				old.means = map[string]string{"m9": c.id + ":0:0|stale"}
+				word := hold(&old, rapid.SampledFrom([]HoldState{HoldHere, HoldLost, HoldOver}).Draw(t, "state"), rapid.Bool().Draw(t, "whole"))
+				s.register(now, other, word)
+			},
+			"word of who is gone": func(t *rapid.T) { // the gateway notices late that it lost the connection
+				c := pick(func(c *client) bool { return c.at == 0 && c.lostAt < 0 })
+				if c == nil {
+					return
+				}
+				old := *c
+				old.means = map[string]string{"m9": c.id + ":0:0|stale"}
+				s.register(now, Gateway(rapid.IntRange(1, 3).Draw(t, "gateway")), hold(&old, HoldLost, true))
 			},
 			"resume": func(t *rapid.T) {
 				c := pick(func(c *client) bool { return c.at == 0 && now.Since-c.lostAt < 15*time.Second })
@@ -260,17 +271,22 @@ func TestPresenceAgrees(t *testing.T) {
 				for _, i := range rapid.Permutation([]int{0, 1, 2}).Draw(t, "order") {
 					for _, c := range all {
 						switch {
+						case c.at != 0 && c.at != Gateway(i+1) && c.era > 0 && rapid.Bool().Draw(t, "was there"):
+							old := *c
+							old.era--
+							old.means = map[string]string{"m9": c.id + ":0:0|stale"}
+							p.heard = append(p.heard, heard{Gateway(i + 1), *hold(&old, HoldLost, true)})
 						case c.at == Gateway(i+1):
-							p.register(now, c.at, hold(c, HoldHere, true))
+							p.heard = append(p.heard, heard{c.at, *hold(c, HoldHere, true)})
 						case c.at != 0 || int(c.era)%3 != i:
 						case now.Since-c.lostAt < 15*time.Second && rapid.Bool().Draw(t, "its gateway lives"):
-							p.register(now, Gateway(i+1), hold(c, HoldLost, true))
+							p.heard = append(p.heard, heard{Gateway(i + 1), *hold(c, HoldLost, true)})
 						case !hasCopy:
 							c.means, c.lostAt = map[string]string{}, -time.Hour // nobody knows of its members
 						}
 					}
 				}
-				p.opened(now)
+				p.opened(now, hasCopy)
 				if s = p; len(p.holds) == 0 && p.len() > 0 {
 					t.Fatal("members without a hold")
 				}

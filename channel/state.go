@@ -39,7 +39,7 @@ const (
 	InQuery                      // Query of From
 	InCommitted                  // the outstanding proposal of kind Done is committed
 	InFailed                     // it never will be under this epoch
-	InOpened                     // every gateway has been heard after a Restore
+	InOpened                     // every gateway has been heard after a Restore; Heir: and what the owner before kept is here
 	InHistory                    // History of From
 	InCopyAll                    // the follower of Stream has to be sent everything
 	InPresence                   // Presence of From
@@ -54,6 +54,7 @@ const (
 type Input struct {
 	Kind     InputKind
 	Fresh    bool
+	Heir     bool
 	Done     Kind
 	From     Gateway
 	Register *Register
@@ -284,7 +285,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		return effects // another owner follows and finds the obligation, or its absence, in the log
 	case InOpened:
 		s.waiting = false
-		s.present.opened(now)
+		s.present.opened(now, in.Heir && s.profile.Retention > 0)
 	}
 	return s.settle(now, effects)
 }

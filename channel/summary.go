@@ -7,9 +7,16 @@ import (
 	"strings"
 )
 
-// summaryClients is how many client ids a summary lists under one name; beyond it the list is clipped and only the total
-// goes on counting.
-const summaryClients = 200
+// The bounds of a summary, which is sent with every annotation.
+const (
+	// summaryClients is how many client ids are listed under one name; beyond it the list is clipped and only the total
+	// goes on counting.
+	summaryClients = 200
+	// summaryNames and summaryTypes are how many names one type has, and how many types there are. Others are annotations
+	// like any, and count for nothing.
+	summaryNames = 200
+	summaryTypes = 50
+)
 
 // The ways in which annotations are counted: what stands behind the colon of their type.
 const (
@@ -58,7 +65,7 @@ type named struct {
 func (s *summary) take(m *Message) {
 	method := AnnotationMethod(m.Edit.Type)
 	i := slices.IndexFunc(s.types, func(t *tallied) bool { return t.typ == m.Edit.Type })
-	if method == "" || i < 0 && m.Edit.Action == Unannotate {
+	if method == "" || i < 0 && (m.Edit.Action == Unannotate || len(s.types) == summaryTypes) {
 		return
 	}
 	s.cached = nil
@@ -92,6 +99,9 @@ func (t *tallied) add(name, client string, count int64) {
 	}
 	i := slices.IndexFunc(t.names, func(n *named) bool { return n.name == name })
 	if i < 0 {
+		if len(t.names) == summaryNames {
+			return
+		}
 		i = len(t.names)
 		t.names = append(t.names, &named{name: name, counts: make(map[string]int64)})
 	}

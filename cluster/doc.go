@@ -7,7 +7,8 @@
 // are made by pure code with table tests: who is dead (evidence.go), who holds a lease (lease.go), what a leader
 // changes (plan.go, over ring.Place), whether the whole cluster had stopped (cold.go), who founds a cluster (found.go).
 // Shells carry them out: the desk of a leader (desk.go, decide.go), the renewer of a member (renew.go), what the
-// observer hears (observe.go). Below are links (links.go, link.go, request.go, selflink.go), the shared listener (mux.go)
+// observer hears (observe.go). What a placement may put off while owners live moves step by step: moves.go (what), mover.go
+// (when), withdraw.go (a member that wants to leave). Below are links (links.go, link.go, request.go, selflink.go), the shared listener (mux.go)
 // and gossip (gossip.go, gossipnet.go).
 //
 // # How members live and die

@@ -23,6 +23,8 @@ const (
 	cmdTableDelete  command = 11
 	cmdFold         command = 12
 	cmdRepartition  command = 13
+	cmdNotice       command = 16
+	cmdTableSwap    command = 17
 )
 
 const commandVersion = 1
@@ -55,6 +57,10 @@ func (c command) String() string {
 		return "fold"
 	case cmdRepartition:
 		return "repartition"
+	case cmdNotice:
+		return "notice"
+	case cmdTableSwap:
+		return "table-swap"
 	}
 	return fmt.Sprintf("command %d", byte(c))
 }
@@ -67,7 +73,7 @@ func splitCommand(b []byte) (command, []byte, error) {
 		return 0, nil, fmt.Errorf("command: %w", errShort)
 	}
 	c := command(b[0])
-	if c < cmdNoop || c > cmdRepartition {
+	if c < cmdNoop || c > cmdRepartition && c != cmdNotice && c != cmdTableSwap {
 		return 0, nil, fmt.Errorf("unknown command %d", b[0])
 	}
 	if b[1] != commandVersion {
@@ -236,8 +242,10 @@ func checkCommand(b []byte) error {
 		_, err = decodeCursor(body)
 	case cmdTrim, cmdFold:
 		_, err = decodeTrim(body)
-	case cmdTablePut, cmdTableDelete:
+	case cmdTablePut, cmdTableDelete, cmdTableSwap:
 		_, err = decodeTableChange(cmd, body)
+	case cmdNotice:
+		_, err = decodeNotice(body)
 	case cmdRepartition:
 		_, err = decodeRepartition(body)
 	}

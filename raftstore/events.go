@@ -108,7 +108,7 @@ func readEvent(d *decoder, seq uint64) rawEvent {
 	e.name = d.bytes(nameBytesMax)
 	e.timeMs = d.varint()
 	switch e.kind {
-	case Occupied, Opened:
+	case Occupied, Opened, LimitNear, LimitOver:
 	case Vacated, Closed:
 		back := d.uvarint()
 		if back == 0 || back >= seq {

@@ -147,6 +147,59 @@ func TestGoldenCursorRewind(t *testing.T) {
 	}
 }
 
+// TestGoldenLater has commands that came later than the others.
+func TestGoldenLater(t *testing.T) {
+	s := newState()
+	for _, c := range goldenCommands() {
+		if _, _, err := s.apply(c.b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := s.events.last
+	n := &Notice{
+		Table: "levels", Key: "account/acc/channels", Level: 2, About: []byte("about"), Kind: LimitOver,
+		Apps: []string{"app", "other"}, Text: "text", TimeMs: 1_700_000_300_000,
+	}
+	for range 2 { // the second is no news
+		if _, _, err := s.apply(golden(t, filepath.Join("commands", "notice"), n.append(nil))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := fmt.Sprint(allEvents(s)[last-2:]), "[{6 01234567-6 app text limit.exceeded 1700000300000 0 0} {7 01234567-7 other text limit.exceeded 1700000300000 0 0}]"; got != want {
+		t.Errorf("events are %s", got)
+	}
+	was := uint64(1)
+	for _, c := range []struct {
+		name string
+		c    tableChange
+		want tableVerdict
+		rows string
+	}{
+		{"table-swap", tableChange{Put: Put{Table: "levels", Key: "account/acc/channels", Value: []byte("new"), ExpireMs: 0}, NowMs: 1_700_000_300_001, was: &was},
+			tableVerdict{version: 2}, "account/acc/channels=new/0@2 "},
+		{"table-swap", tableChange{Put: Put{Table: "levels", Key: "account/acc/channels", Value: []byte("new"), ExpireMs: 0}, NowMs: 1_700_000_300_001, was: &was},
+			tableVerdict{version: 2}, "account/acc/channels=new/0@2 "}, // said again
+		{"table-swap-remove", tableChange{Put: Put{Table: "levels", Key: "account/acc/channels"}, NowMs: 1_700_000_300_002, was: &was, remove: true},
+			tableVerdict{version: 2, exists: true}, "account/acc/channels=new/0@2 "}, // it is another by now
+		{"table-swap-new", tableChange{Put: Put{Table: "levels", Key: "account/acc/channels", Value: []byte("x")}, NowMs: 1_700_000_300_003, was: new(uint64)},
+			tableVerdict{version: 2, exists: true}, "account/acc/channels=new/0@2 "}, // is there
+	} {
+		r, _, err := s.apply(golden(t, filepath.Join("commands", c.name), c.c.append(nil)))
+		if err != nil || r != c.want || rowsOf(s, "levels") != c.rows {
+			t.Errorf("%s: %v, %v, rows %s; want %v, %s", c.name, r, err, rowsOf(s, "levels"), c.want, c.rows)
+		}
+	}
+	was = 2
+	s.do(t, tableChange{Put: Put{Table: "levels", Key: "account/acc/channels"}, was: &was, remove: true})
+	if got := rowsOf(s, "levels"); got != "" {
+		t.Errorf("rows are %s after they were removed", got)
+	}
+	b := snapshotBytes(t, s)
+	if r, err := readState(bytes.NewReader(b)); err != nil || !bytes.Equal(snapshotBytes(t, r), b) {
+		t.Errorf("snapshot reads back as another: %v", err)
+	}
+}
+
 // TestGoldenOpen has the transitions and the part of a snapshot that came later than the others.
 func TestGoldenOpen(t *testing.T) {
 	s := newState()

@@ -93,7 +93,13 @@ func (s *state) apply(b []byte) (result any, placed bool, err error) {
 		}
 		s.forget(seq)
 		return nil, false, nil
-	case cmdTablePut, cmdTableDelete:
+	case cmdNotice:
+		n, err := decodeNotice(body)
+		if err != nil {
+			return nil, false, fmt.Errorf("%v: %w", cmd, err)
+		}
+		return s.notice(n), false, nil
+	case cmdTablePut, cmdTableDelete, cmdTableSwap:
 		c, err := decodeTableChange(cmd, body)
 		if err != nil {
 			return nil, false, fmt.Errorf("%v: %w", cmd, err)

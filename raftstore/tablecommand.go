@@ -10,11 +10,18 @@ type tableChange struct {
 	Put
 	NowMs  int64 // when the leader took it, unix ms: the clock by which rows expire
 	remove bool
+	was    *uint64 // of a swap: the version of the row that it is to meet, 0 for none
 }
 
 const tableIfAbsent byte = 1
 
+// tableRemove is a flag of a swap: the row goes.
+const tableRemove byte = 2
+
 func (c *tableChange) append(dst []byte) []byte {
+	if c.was != nil {
+		return c.appendSwap(dst)
+	}
 	if c.remove {
 		dst = appendBytes(cmdTableDelete.head(dst), c.Table)
 		dst = appendBytes(dst, c.Key)
@@ -32,12 +39,36 @@ func (c *tableChange) append(dst []byte) []byte {
 	return appendBytes(dst, c.Value)
 }
 
+// A swap is the change with the version of the row that it is to meet.
+func (c *tableChange) appendSwap(dst []byte) []byte {
+	dst = appendBytes(cmdTableSwap.head(dst), c.Table)
+	dst = appendBytes(dst, c.Key)
+	dst = binary.AppendVarint(dst, c.NowMs)
+	var flags byte
+	if c.remove {
+		flags |= tableRemove
+	}
+	dst = append(dst, flags)
+	dst = binary.AppendUvarint(dst, *c.was)
+	dst = binary.AppendVarint(dst, c.ExpireMs)
+	return appendBytes(dst, c.Value)
+}
+
 // decodeTableChange reads what append wrote behind the head. The value aliases b.
 func decodeTableChange(cmd command, b []byte) (*tableChange, error) {
 	d := decoder{rest: b}
 	c := &tableChange{remove: cmd == cmdTableDelete}
 	c.Table, c.Key, c.NowMs = d.string(tableNameMax), d.string(tableKeyMax), d.varint()
-	if !c.remove {
+	if cmd == cmdTableSwap {
+		flags := d.byte()
+		if flags&^tableRemove != 0 {
+			d.fail(fmt.Errorf("unknown flags %#x", flags))
+		}
+		c.remove = flags&tableRemove != 0
+		c.was = new(d.uvarint())
+		c.ExpireMs = d.varint()
+		c.Value = d.bytes(tableValueMax)
+	} else if !c.remove {
 		flags := d.byte()
 		if flags&^tableIfAbsent != 0 {
 			d.fail(fmt.Errorf("unknown flags %#x", flags))

@@ -91,6 +91,15 @@ func (t *tables) change(c *tableChange) tableVerdict {
 		tb = &table{}
 		t.byName[c.Table] = tb
 	}
+	if c.was != nil {
+		old, there := tb.find(c.Key)
+		switch {
+		case !there && c.remove, there && !c.remove && slices.Equal(old.value, c.Value):
+			return tableVerdict{version: tb.version} // done before, or nothing to do
+		case there != (*c.was != 0), there && old.version != *c.was:
+			return tableVerdict{version: tb.version, exists: true}
+		}
+	}
 	if c.remove {
 		t.remove(tb, c.Key)
 		return tableVerdict{version: tb.version}

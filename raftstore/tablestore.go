@@ -50,6 +50,19 @@ func (s *Store) Delete(ctx context.Context, table, key string) (version uint64, 
 	return v.version, s.op("delete from "+table, err)
 }
 
+// Swap writes a row, or removes it, if it is still the one that was written at a version of the table; 0: if there is none.
+// Else ErrExists. It returns as Put does. What is so already counts as done.
+func (s *Store) Swap(ctx context.Context, p Put, was uint64, remove bool) (version uint64, err error) {
+	v, err := s.writeTable(ctx, &tableChange{Put: p, remove: remove, was: &was})
+	switch {
+	case err != nil:
+		return 0, s.op("swap in "+p.Table, err)
+	case v.exists:
+		return 0, s.op("swap in "+p.Table, ErrExists)
+	}
+	return v.version, nil
+}
+
 // Row is a row as applied here, unless it has expired by this node's clock.
 func (s *Store) Row(table, key string) (Row, bool) {
 	s.fsm.mu.Lock()
@@ -177,7 +190,7 @@ func (s *Store) applyTable(ctx context.Context, c *tableChange) (tableVerdict, e
 // forwardedTable answers another node's change.
 func (s *Store) forwardedTable(ctx context.Context, body []byte) ([]byte, error) {
 	cmd, rest, err := splitCommand(body)
-	if err == nil && cmd != cmdTablePut && cmd != cmdTableDelete {
+	if err == nil && cmd != cmdTablePut && cmd != cmdTableDelete && cmd != cmdTableSwap {
 		err = fmt.Errorf("%v is no table command", cmd)
 	}
 	var c *tableChange

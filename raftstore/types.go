@@ -72,9 +72,14 @@ const (
 	Vacated  Kind = 2
 	Opened   Kind = 3
 	Closed   Kind = 4
+
+	// LimitNear and LimitOver are no transitions of a channel: a limit of the app, which stands in the channel's place as the
+	// proposer wrote it, is nearly or entirely used up.
+	LimitNear Kind = 5
+	LimitOver Kind = 6
 )
 
-// known reports whether this version of the log has the kind.
+// known reports whether channels of this version have the kind.
 func (k Kind) known() bool { return k >= Occupied && k <= Closed }
 
 // ends reports whether a transition of this kind ends what one of another kind began.
@@ -88,6 +93,10 @@ func (k Kind) String() string {
 		return "vacated"
 	case Opened:
 		return "opened"
+	case LimitNear:
+		return "limit.approaching"
+	case LimitOver:
+		return "limit.exceeded"
 	case Closed:
 		return "closed"
 	}

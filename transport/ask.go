@@ -8,6 +8,8 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
+	"innkeeper/transport/limits"
+	"innkeeper/transport/protocol"
 )
 
 // Publish puts messages on a channel, for callers other than connections, and returns the channelSerial they got. The
@@ -21,8 +23,15 @@ func (g *Gateway) Publish(ctx context.Context, app, name string, p channel.Publi
 		p.ID = base64.RawURLEncoding.EncodeToString(b[:])
 	}
 	p.Req = g.requestID.Add(1)
+	tally := g.tallies.of(app)
+	if r := g.cfg.Gates.Of(app).Spend(limits.MessageRate, len(p.Messages)); r != nil {
+		refusal := r.Info()
+		tally.fault(refusal, len(p.Messages), true)
+		return "", refusal
+	}
 	m, err := g.ask(ctx, ring.Hash(app, name), p.Req, &p)
 	if err != nil {
+		tally.fault(protocol.AsError(err), len(p.Messages), true)
 		return "", err
 	}
 	g.count.messagesIn.Add(uint64(len(p.Messages)))

@@ -85,17 +85,25 @@ func (e *ClientEvent) By(id auth.Identity) *ClientEvent {
 	return e
 }
 
+// claimedApp is the app of the key that a refused client came with, "" when there is no such key.
+func (g *Gateway) claimedApp(r *http.Request) string {
+	cred, err := auth.FromRequest(r, r.URL.Query())
+	if err != nil {
+		return ""
+	}
+	name, _, _ := strings.Cut(cred.Key, ":")
+	app, id, _ := strings.Cut(name, ".")
+	if _, ok := g.cfg.Auth.Lookup(app, id); !ok {
+		return ""
+	}
+	return strings.Clone(app)
+}
+
 // eventOf describes a connection's request for those who watch connections; nil when nobody does.
 func (c *conn) eventOf(r *http.Request) *ClientEvent {
 	app := c.identity.App
-	if app == "" { // refused: the key it came with says whom it concerns, if there is such a key
-		if cred, err := auth.FromRequest(r, r.URL.Query()); err == nil {
-			name, _, _ := strings.Cut(cred.Key, ":")
-			of, id, _ := strings.Cut(name, ".")
-			if _, ok := c.g.cfg.Auth.Lookup(of, id); ok {
-				app = of
-			}
-		}
+	if app == "" {
+		app = c.claims
 	}
 	if app == "" || c.g.announcer.idle(app, MetaClientConnections, MetaConnectionLifecycle) {
 		return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	"innkeeper/transport/auth"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -35,10 +36,13 @@ type conn struct {
 	heartbeats bool  // the client cannot see pings
 	idle       int32 // ms: the silence that the client is promised not to see
 	since      int64
-	resumed    bool   // another socket had the connection before
-	era        uint64 // grows whenever the connection is resumed
-	remainMs   int64  // how long members stay when the connection breaks
-	tally      *tally // of its app; nil when it was not greeted
+	resumed    bool         // another socket had the connection before
+	era        uint64       // grows whenever the connection is resumed
+	before     uint64       // era of the socket that it was resumed from
+	remainMs   int64        // how long members stay when the connection breaks
+	tally      *tally       // of its app; nil when it was not greeted
+	gate       *limits.Gate // of its app; nil when it was refused
+	claims     string       // the app of a refused client's key, if there is such a key
 
 	// Owned by the read loop.
 	identity    auth.Identity
@@ -46,15 +50,17 @@ type conn struct {
 	lent        *[]byte // the buffer it lies in, when borrowed
 	more        bool    // the last read filled its buffer
 	attachments []*attachment
+	rates       *rates // nil unless what it publishes is limited
 
 	// Shared.
-	who    atomic.Pointer[auth.Identity] // the same identity, for others than the read loop; nil until there is one
-	heard  atomic.Bool                   // since the last sweep
-	ended  atomic.Uint32                 // an ending
-	opened atomic.Int32                  // attachments, for introspection
-	out    outbox
-	acks   acks
-	met    *ClientEvent // told at the end; nil when it began unwatched. Static once the read loop runs
+	who      atomic.Pointer[auth.Identity] // the same identity, for others than the read loop; nil until there is one
+	heard    atomic.Bool                   // since the last sweep
+	ended    atomic.Uint32                 // an ending
+	opened   atomic.Int32                  // attachments, for introspection
+	out      outbox
+	acks     acks
+	outbound atomic.Pointer[outbound] // nil unless what it is sent is limited
+	met      *ClientEvent             // told at the end; nil when it began unwatched. Static once the read loop runs
 
 	lapse lapse // guarded by lapses.mu
 
@@ -117,6 +123,9 @@ func (c *conn) setUp(r *http.Request) connect {
 	}
 	c.identity = identity
 	c.identity.ClientID = strings.Clone(identity.ClientID)
+	if k.refusal != nil {
+		c.claims = c.g.claimedApp(r)
+	}
 	if k.refusal == nil {
 		who := c.identity
 		c.who.Store(&who)
@@ -145,16 +154,16 @@ func (c *conn) run() {
 	c.announceClosed()
 	c.leaveChannels()
 	c.logEnd()
+	c.depart() // before the goodbye, which may take a moment: who comes back must not meet himself at a limit
 	c.finish()
-	c.depart()
 	c.g.holders.leave(c, time.Now(), c.g.cfg.ConnectionStateTTL)
 	c.g.lapses.remove(c)
 	c.g.sweeper.remove(c)
 }
 
-// greet sends CONNECTED, or why not. The connection is in the sweeper already, so a fence that falls now is seen either
+// greet sends CONNECTED, or why not, which it returns. The connection is in the sweeper already, so a fence that falls now is seen either
 // here or by those who end all connections.
-func (c *conn) greet(k connect) {
+func (c *conn) greet(k connect) *protocol.ErrorInfo {
 	if k.refusal == nil {
 		if old := c.g.holders.hold(c); old != nil {
 			old.end(endSuperseded, 1000, nil)
@@ -166,13 +175,22 @@ func (c *conn) greet(k connect) {
 	case k.refusal != nil:
 		c.g.log.Debug("connect refused", "error", k.refusal, "remote", c.raw.RemoteAddr())
 		c.fail(endRefused, 1008, k.refusal)
+		if c.claims != "" {
+			c.g.tallies.of(c.claims).connectsFailed.Add(1)
+		}
 	case c.g.draining.Load():
 		c.dismiss(endDrained, 1012, errDraining)
 	default:
+		settle, refusal := c.admit()
+		if refusal != nil {
+			return refusal
+		}
 		c.come()
+		settle()
 		c.sendConnected(k.notResumed)
 		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
 	}
+	return k.refusal
 }
 
 // sendConnected tells the client who it is and what this server does, after connect and after each AUTH.
@@ -184,9 +202,9 @@ func (c *conn) sendConnected(err *protocol.ErrorInfo) {
 			Details: protocol.ConnectionDetails{
 				ClientID:           c.identity.ClientID,
 				ConnectionKey:      c.key,
-				MaxMessageSize:     cfg.MaxMessageSize,
+				MaxMessageSize:     c.g.maxMessageSize(c.gate),
 				MaxFrameSize:       cfg.MaxFrameSize,
-				MaxInboundRate:     cfg.MaxInboundRate,
+				MaxInboundRate:     c.maxInboundRate(),
 				ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),
 				MaxIdleInterval:    int64(c.idle),
 				ServerID:           cfg.NodeID,

@@ -8,6 +8,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -152,9 +153,9 @@ func (s *shard) tellLost(ch *localChannel, serial string) {
 
 // fanOut sends a publish to the channel's listeners. With mending it is older than some of them, who begin later.
 func (s *shard) fanOut(ch *localChannel, d *channel.Delivery, mending bool) {
-	n := 0
+	n, hard := 0, s.g.cfg.Gates.Of(ch.key.app).Single(limits.ConnectionOutRate)
 	for _, a := range ch.attachments {
-		if !a.listening || mending && !newer(d.Serial, a.from) {
+		if !a.listening || mending && !newer(d.Serial, a.from) || hard > 0 && s.throttled(a, d, hard) {
 			continue
 		}
 		if s.pass(a, d) {
@@ -172,17 +173,39 @@ func (s *shard) pass(a *attachment, d *channel.Delivery) bool {
 	if len(d.Messages) > 0 && (d.Messages[0].Edit != nil || a.wants != nil || a.granted&protocol.ModeAnnotationSubscribe != 0) {
 		return s.passForm(a, d)
 	}
-	own := d.ConnID == a.conn.id
 	switch {
 	case d.Presence != nil:
-		if !a.granted.Has(protocol.ModePresenceSubscribe) && !(own && a.granted.Has(protocol.ModePresence)) {
+		if d = a.members(d); d == nil {
 			return false
 		}
-	case !a.granted.Has(protocol.ModeSubscribe), own && a.deaf(d):
+	case !a.granted.Has(protocol.ModeSubscribe), d.ConnID == a.conn.id && a.deaf(d):
 		return false
 	}
 	s.send(a.conn, s.frames.message(&s.out, a.conn.format, a.name, d))
 	return true
+}
+
+// members is what of a presence delivery is for the attachment, nil for nothing. Who does not watch members hears of its own
+// all the same: what the owner says of several connections may have some of them.
+func (a *attachment) members(d *channel.Delivery) *channel.Delivery {
+	if a.granted.Has(protocol.ModePresenceSubscribe) {
+		return d
+	}
+	if !a.granted.Has(protocol.ModePresence) {
+		return nil
+	}
+	others := func(m channel.Member) bool { return m.ConnID != a.conn.id }
+	switch {
+	case !slices.ContainsFunc(d.Presence, others):
+		return d
+	case d.ConnID != "":
+		return nil // all of one connection, which is another one
+	}
+	own := *d
+	if own.Presence = slices.DeleteFunc(slices.Clone(d.Presence), others); len(own.Presence) == 0 {
+		return nil
+	}
+	return &own
 }
 
 // rewind is how far back an attachment begins: so many messages, or so much time and so many messages at most.

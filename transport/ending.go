@@ -25,12 +25,14 @@ const (
 	endExpired           // the token's time is over
 	endRevoked           // the token or the key was revoked
 	endSuperseded        // the client came back on another socket
+	endLimited           // a limit of connections
+	endFlood             // it published far above its limit
 	numEndings
 )
 
 var endingNames = [numEndings]string{
 	"running", "gone", "silent", "closed", "left", "refused", "protocol", "auth", "overflow", "fenced", "drained",
-	"expired", "revoked", "superseded",
+	"expired", "revoked", "superseded", "limited", "flood",
 }
 
 func (e ending) String() string { return endingNames[e] }

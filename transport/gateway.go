@@ -12,6 +12,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -20,11 +21,13 @@ import (
 type GatewayConfig struct {
 	Owners     Owners
 	Auth       *auth.Keys
-	Partitions int          // 1 or more; until Layout says otherwise
-	NodeID     string       // told to clients as serverId
-	Boot       string       // this start of the node: makes ids of occupancy events unique
-	Peers      Peers        // the other nodes, to find connections that come back; nil: there are none
-	Logger     *slog.Logger // nil discards
+	Partitions int           // 1 or more; until Layout says otherwise
+	NodeID     string        // told to clients as serverId
+	Boot       string        // this start of the node: makes ids of occupancy events unique
+	Peers      Peers         // the other nodes, to find connections that come back; nil: there are none
+	Logger     *slog.Logger  // nil discards
+	Gates      *limits.Gates // nil: nothing is limited
+	Purse      *limits.Purse // nil: nobody has to ask for a connection
 
 	Shards           int           // of the hub, at most; the number of CPUs, 8 at most
 	OutboxBytes      int           // that may wait for one connection; 1 MiB
@@ -79,6 +82,9 @@ func (c *GatewayConfig) setDefaults() {
 	defTime(&c.RequestTimeout, 10*time.Second)
 	defTime(&c.AttachTimeout, 9*time.Second)
 	defTime(&c.ConnectionStateTTL, 2*time.Minute)
+	if c.Gates == nil {
+		c.Gates = limits.NewGates()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -89,6 +95,7 @@ type Gateway struct {
 	// Static after construction.
 	cfg       GatewayConfig
 	log       *slog.Logger
+	start     time.Time
 	bootTag   uint64 // of cfg.Boot
 	shards    []*shard
 	sweeper   sweeper
@@ -129,6 +136,7 @@ func NewGateway(cfg GatewayConfig) *Gateway {
 	cfg.setDefaults()
 	g := &Gateway{
 		cfg:     cfg,
+		start:   time.Now(),
 		log:     cfg.Logger,
 		bootTag: auth.BootTag(cfg.Boot),
 		shards:  make([]*shard, cfg.Shards),
@@ -227,8 +235,7 @@ func (g *Gateway) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	k.notResumed = c.identify(k.resume)
 	g.count.connects.Add(1)
 	g.sweeper.add(c)
-	c.greet(k)
-	c.announceGreeted(event, k.refusal)
+	c.announceGreeted(event, c.greet(k))
 	go c.run()
 }
 

@@ -34,6 +34,7 @@ type shard struct {
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
 	slow     []*roll      // SYNCs of connections that have much to read already
 	touched  []*localChannel
+	resting  []rest
 	dirty    []*conn // have frames that this shard has to flush
 	acked    []*conn // have answers that this shard has to emit
 	out      flusher
@@ -84,7 +85,7 @@ func (s *shard) run() {
 			return
 		}
 		s.finishBatch()
-		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0) {
+		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0 || len(s.resting) > 0) {
 			s.ticking = true
 			s.timer.Reset(tick)
 		}
@@ -153,6 +154,8 @@ func (s *shard) fromOwner(c *command) {
 		s.registered(p, m)
 	case *channel.Occupancy:
 		s.occupancy(p, m)
+	case *channel.Refused:
+		s.turnedAway(p, m)
 	case *channel.Published:
 		s.answered(p, m.Req, m.Refusal, m)
 	case *channel.QueryResult:
@@ -210,6 +213,7 @@ func (s *shard) sendNew(c *conn, encode func(dst []byte) []byte) {
 // tick looks at deadlines and asks again what was refused.
 func (s *shard) tick(now time.Time) {
 	s.expireAttaches(now)
+	s.rouse(now)
 	s.goOn()
 	for _, p := range s.parts {
 		if p != nil && p.head != nil {

@@ -67,6 +67,7 @@ type attachment struct {
 
 	listening bool   // messages flow, those behind from
 	from      string //
+	throttled bool   // left out for a moment: its connection gets more than it may
 	replaying bool   // confirmed and inWait: what was published before is being asked for
 
 	params   map[string]string

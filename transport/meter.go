@@ -12,13 +12,19 @@ import (
 type AppStats struct {
 	Connections int64 // greeted, not gone
 
-	Connects      uint64 // greeted
-	Realtime      uint64 // messages published by connections
-	RealtimeBytes uint64 // of their data
-	REST          uint64 // messages published by Publish and accepted
-	RESTBytes     uint64
-	Out           uint64 // messages × attachments they were sent to
-	OutBytes      uint64
+	Connects        uint64 // greeted
+	ConnectsRefused uint64 // because of a limit
+	ConnectsFailed  uint64 // for another reason, where it is known whom they were for
+	Realtime        uint64 // messages published by connections
+	RealtimeBytes   uint64 // of their data
+	REST            uint64 // messages published by Publish and accepted
+	RESTBytes       uint64
+	Out             uint64 // messages × attachments they were sent to
+	OutBytes        uint64
+
+	// Messages that were not taken: because of a limit, or for another reason.
+	RealtimeRefused, RealtimeFailed uint64
+	RESTRefused, RESTFailed         uint64
 }
 
 // Metered reads the figures of all apps that ever came.
@@ -35,6 +41,10 @@ func (g *Gateway) Metered() map[string]AppStats {
 type tally struct {
 	connections         atomic.Int64
 	connects            atomic.Uint64
+	connectsRefused     atomic.Uint64
+	connectsFailed      atomic.Uint64
+	realtimeFaults      faults
+	restFaults          faults
 	realtime, rest, out traffic
 }
 
@@ -49,9 +59,12 @@ func (t *traffic) add(messages []channel.Message, n int) {
 func (t *tally) stats() AppStats {
 	return AppStats{
 		Connections: t.connections.Load(), Connects: t.connects.Load(),
+		ConnectsRefused: t.connectsRefused.Load(), ConnectsFailed: t.connectsFailed.Load(),
 		Realtime: t.realtime.count.Load(), RealtimeBytes: t.realtime.bytes.Load(),
 		REST: t.rest.count.Load(), RESTBytes: t.rest.bytes.Load(),
 		Out: t.out.count.Load(), OutBytes: t.out.bytes.Load(),
+		RealtimeRefused: t.realtimeFaults.refused.Load(), RealtimeFailed: t.realtimeFaults.failed.Load(),
+		RESTRefused: t.restFaults.refused.Load(), RESTFailed: t.restFaults.failed.Load(),
 	}
 }
 
@@ -77,4 +90,15 @@ func (c *conn) depart() {
 	if c.tally != nil {
 		c.tally.connections.Add(-1)
 	}
+}
+
+// ConnectionsOf is how many connections there are now of the apps that has says yes to.
+func (g *Gateway) ConnectionsOf(has func(app string) bool) (n int64) {
+	g.tallies.Range(func(app, t any) bool {
+		if has(app.(string)) {
+			n += t.(*tally).connections.Load()
+		}
+		return true
+	})
+	return n
 }

@@ -173,7 +173,7 @@ func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m cha
 	if refusal == channel.Accepted {
 		s.complete(r, m, nil)
 	} else {
-		s.complete(r, nil, protocol.Refused(refusal))
+		s.complete(r, nil, s.g.opening(r.app(), refusal))
 	}
 	if p.probing {
 		p.probing = false
@@ -251,7 +251,21 @@ func (s *shard) complete(r *request, m channel.ToGateway, err error) {
 	if pub, ok := m.(*channel.Published); ok {
 		serials = protocol.Ack{Serial: pub.Serial, Messages: r.messages}
 	}
+	if err != nil {
+		r.conn.tally.fault(protocol.AsError(err), r.messages, false)
+	}
 	if r.conn.acks.done(r.position, serials, protocol.AsError(err)) {
 		s.acked = append(s.acked, r.conn)
 	}
+}
+
+// app is whose channel is asked for something.
+func (r *request) app() string {
+	switch m := r.message.(type) {
+	case *channel.Publish:
+		return m.App
+	case *channel.PresenceChange:
+		return m.App
+	}
+	return ""
 }

@@ -120,6 +120,9 @@ func (s *shard) holdFor(a *attachment) *hold {
 		return h
 	default:
 		s.abandonChanges(h, nil)
+		if h.era != c.before { // it was elsewhere meanwhile
+			h.whole, h.members = false, nil
+		}
 		if h.lapse != nil {
 			h.lapse.Stop()
 			h.lapse = nil

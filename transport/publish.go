@@ -19,6 +19,14 @@ func (c *conn) put(pm *protocol.ProtocolMessage, check func(*protocol.ProtocolMe
 		c.nack(pm, err)
 		return
 	}
+	err, ended := c.limitPublish(len(p.Messages))
+	if ended {
+		return
+	}
+	if err != nil {
+		c.nack(pm, err)
+		return
+	}
 	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
 		return
 	}
@@ -56,7 +64,7 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if pm.TooMany {
 		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
+	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.maxMessageSize(c.gate)})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +132,7 @@ func (c *conn) mayPublish(written string, name protocol.Name, mode protocol.Flag
 
 // nack refuses a frame that takes a msgSerial, in its turn.
 func (c *conn) nack(pm *protocol.ProtocolMessage, err *protocol.ErrorInfo) {
+	c.tally.fault(err, len(pm.Messages), false)
 	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
 		return
 	}

@@ -62,7 +62,7 @@ func (c *conn) identify(resume string) *protocol.ErrorInfo {
 	}
 	// Who comes back with a key begins a later era than who was given it, whatever the clocks of the nodes are.
 	now := time.UnixMilli(max(time.Now().UnixMilli(), made+1))
-	c.era = uint64(now.UnixMilli())
+	c.era, c.before = uint64(now.UnixMilli()), uint64(made)
 	key := auth.ConnectionKey{ID: id, Boot: c.g.bootTag, ClientID: c.identity.ClientID}
 	c.id, c.key = id, key.Text(c.g.cfg.Auth, c.identity.KeyName, now)
 	return err

@@ -6,6 +6,7 @@
 //	chaos rolling            every node stopped and started again, one after the other, under clients that come back
 //	chaos campaign           a seeded schedule of faults under clients that come and go
 //	chaos continuity         nodes are killed one after the other while messages flow: all acknowledged is heard once, in order
+//	chaos repartition        the number of partitions changes while channels come and go and messages flow: nothing is noticed but a pause
 //	chaos -cleanup           remove what a campaign left that was itself killed with -9
 //
 // The scenarios use loopback addresses. A campaign that may make network namespaces gives each node one; their names begin
@@ -14,7 +15,8 @@
 //
 // Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
 // clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
-// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge).
+// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge); recut.go
+// for the change of the number of partitions.
 package main
 
 import (
@@ -58,11 +60,14 @@ func main() {
 	if flag.Arg(0) == "isolation" {
 		os.Exit(isolationMain(*bin, flag.Args()[1:]))
 	}
+	if flag.Arg(0) == "repartition" {
+		os.Exit(recutMain(*bin, flag.Args()[1:]))
+	}
 	if flag.Arg(0) == "rolling" {
 		os.Exit(rollingMain(*bin, flag.Args()[1:]))
 	}
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there are \"campaign\", \"isolation\" and \"rolling\"\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "chaos: unknown argument %q; there are \"campaign\", \"continuity\", \"isolation\", \"repartition\" and \"rolling\"\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	n := 2000
@@ -99,6 +104,8 @@ func main() {
 		code := isolationMain(*bin, []string{"-quick"})
 		fmt.Println("a rolling restart:")
 		code = max(code, rollingMain(*bin, smallest))
+		fmt.Println("another number of partitions, and back:")
+		code = max(code, recutMain(*bin, recutShortest))
 		fmt.Println("messages while nodes are killed:")
 		code = max(code, continuityMain(*bin, shortRun))
 		fmt.Println("a short campaign:")

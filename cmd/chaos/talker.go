@@ -36,6 +36,7 @@ type talker struct {
 	known   map[string]bool   // channels that were attached once
 	nacks   map[int]int       // by code
 	waits   []time.Duration   // from said to acknowledged
+	answers []answered        // the same, with channel and time
 	trouble []string          // what an SDK would report as a loss
 
 	ear    *ear
@@ -50,6 +51,13 @@ type utterance struct {
 	serial          int64
 	channel, number int
 	at              time.Time
+}
+
+// answered is a publish that was acknowledged.
+type answered struct {
+	channel int
+	at      time.Time // said
+	took    time.Duration
 }
 
 // lull is a time without a delivery on a channel that is published to all the time.
@@ -239,6 +247,7 @@ func (t *talker) answered(pm *protocol.ProtocolMessage, err *protocol.ErrorInfo)
 		}
 		t.said[u.channel].ack(u.number)
 		t.waits = append(t.waits, time.Since(u.at))
+		t.answers = append(t.answers, answered{u.channel, u.at, time.Since(u.at)})
 	}
 }
 

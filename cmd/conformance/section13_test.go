@@ -25,7 +25,7 @@ func nodeDeaths() []check {
 			c.attach(name)
 			p.publish(name, text("0", ""))
 			at := c.hears(name).str("channelSerial")
-			e.nodes[1].kill()
+			defer e.down(1)()
 			c.ends()
 			e.nodes[1].restart(e)
 			p.publish(name, text("1", ""))
@@ -38,8 +38,7 @@ func nodeDeaths() []check {
 		}},
 		{section: "1.6", name: "no resume when the node died longer than connectionStateTtl ago", sizes: clusters, alone: true, run: func(e *env) {
 			c := e.connect(1)
-			e.nodes[1].kill()
-			e.nodes[1].restart(e)
+			e.down(1)()
 			time.Sleep(connectionStateTTL + 20*time.Second)
 			for node := range 3 {
 				again := e.connect(node, "resume="+c.key())
@@ -49,12 +48,11 @@ func nodeDeaths() []check {
 		}},
 		{section: "1.7", name: "a node that stops sends its clients elsewhere with DISCONNECTED", sizes: clusters, alone: true, run: func(e *env) {
 			c := e.connect(1)
+			defer e.nodes[1].restart(e)
 			e.nodes[1].stop()
 			f := c.expect(disconnected)
 			e.fails(f.obj("error"), 80003, 400)
 			c.ends()
-			e.nodes[1].kill()
-			e.nodes[1].restart(e)
 			e.is("connectionId", e.connect(0, "resume="+c.key()).id(), c.id())
 		}},
 	}
@@ -70,7 +68,7 @@ func nodeDeaths() []check {
 				s.attach(name)
 				p.publish(name, text("before", ""))
 			}
-			e.nodes[i].kill()
+			defer e.down(i)()
 			for _, name := range names {
 				p.publish(name, text("behind", ""))
 			}
@@ -82,14 +80,23 @@ func nodeDeaths() []check {
 			for _, f := range s.pending {
 				e.ok("continuity is not lost", !f.has("error"))
 			}
-			e.nodes[i].restart(e)
 		}})
 	}
 	return list
 }
 
-// restart brings a killed node back.
+// down kills a node; what it returns brings the node back.
+func (e *env) down(i int) (up func()) {
+	e.nodes[i].kill()
+	return func() { e.nodes[i].restart(e) }
+}
+
+// restart brings a node back, unless it is there already.
 func (m *machine) restart(e *env) {
+	if m.node.Ready() == nil {
+		return
+	}
+	m.kill()
 	m.start()
 	for end := time.Now().Add(time.Minute); m.node.Ready() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -131,9 +131,16 @@ func restBasics() []check {
 			e.is("connections", e.metrics(1, name)["connections"], 1)
 			e.is("channelId", e.get(1, "/channels/"+name).obj()["channelId"], name)
 		}},
-		{section: "7.5", name: "status without an envelope", run: func(e *env) {
+		{section: "7.5", name: "an envelope has status, headers and body", run: func(e *env) {
 			name := e.name("enveloped")
-			e.is("channelId", e.get(0, channelPath(name)+"?envelope=json").obj().str("channelId"), name)
+			r := e.get(0, channelPath(name)+"?envelope="+e.format).obj()
+			e.is("statusCode", r["statusCode"], 200)
+			e.is("channelId", r.obj("response")["channelId"], name)
+			r = e.get(0, "/channels?limit=1&envelope="+e.format).obj()
+			e.ok("Link", strings.Contains(fmt.Sprint(r["headers"]), "rel="))
+			r = e.get(0, "/nothing?envelope="+e.format).obj()
+			e.is("statusCode of an error", r["statusCode"], 404)
+			e.is("code", r.obj("response").code(), 40400)
 		}},
 	}
 }
@@ -336,7 +343,80 @@ func enumeration() []check {
 }
 
 // batches is about publishing to several channels and reading several presence sets.
-func batches() []check { return nil }
+func batches() []check {
+	return []check{
+		{section: "7.7", name: "one publish to several channels", run: func(e *env) {
+			a, b := e.name("a"), e.name("b")
+			c := e.connect(1)
+			c.attach(a)
+			c.attach(b)
+			r := e.post(0, "/messages", m{"channels": []string{a, b}, "messages": []m{text("n", "d"), text("o", "p")}}).obj()
+			e.is("successCount", r["successCount"], 2)
+			e.is("failureCount", r["failureCount"], 0)
+			for i, name := range []string{a, b} {
+				e.is("channel", r.all("results")[i]["channel"], name)
+				f := c.hears(name)
+				e.is("messages", len(f.list("messages")), 2)
+				e.is("id", f["id"], r.all("results")[i]["messageId"])
+				e.is("serials", len(r.all("results")[i].list("serials")), 2)
+			}
+		}},
+		{section: "7.7", name: "an array of specs is answered by an array", run: func(e *env) {
+			a, b := e.name("a"), e.name("b")
+			r := e.post(0, "/messages", []m{{"channels": a, "messages": text("n", "d")}, {"channels": []string{b}, "messages": []m{text("n", "d")}}})
+			e.is("results", len(r.list()), 2)
+			for _, one := range r.list() {
+				e.is("successCount", one["successCount"], 1)
+			}
+			e.is("history", len(e.get(1, channelPath(a)+"/messages").list()), 1)
+		}},
+		{section: "7.7", name: "what is denied is an error of its channel", run: func(e *env) {
+			a := e.name("a")
+			token := e.jwt(keyAll, m{"x-ably-capability": `{"` + a + `":["publish"]}`})
+			r := e.post(0, "/messages", m{"channels": []string{a, "denied", ":hell"}, "messages": text("n", "d")}, "Authorization: "+bearer(token)).obj()
+			e.is("successCount", r["successCount"], 1)
+			e.is("failureCount", r["failureCount"], 2)
+			e.fails(r.all("results")[1].obj("error"), 40160, 401)
+			e.fails(r.all("results")[2].obj("error"), 40010, 400)
+		}},
+		{section: "7.7", name: "version 2 has another form", run: func(e *env) {
+			a := e.name("a")
+			spec := m{"channels": []string{a}, "messages": text("n", "d")}
+			e.is("results", e.post(0, "/messages", spec, "X-Ably-Version: 2").list()[0]["channel"], a)
+			spec["channels"] = []string{a, ":hell"}
+			r := e.rest(0, "POST", "/messages", spec, "X-Ably-Version: 2")
+			e.is("code", r.obj().code(), 40020)
+			e.is("status", r.status, 400)
+			e.is("batchResponse", len(r.obj().list("batchResponse")), 2)
+		}},
+		{section: "7.7", name: "what is no batch", run: func(e *env) {
+			var many []string
+			for i := range 101 {
+				many = append(many, "c"+number(i))
+			}
+			e.is("code", e.rest(0, "POST", "/messages", m{"channels": many, "messages": text("n", "d")}).obj().code(), 90010)
+			for _, body := range []any{m{}, m{"channels": []string{}, "messages": text("n", "d")}, "x", []any{5}} {
+				e.is(show(body), e.rest(0, "POST", "/messages", body).status, 400)
+			}
+		}},
+		{section: "7.8", name: "presence of several channels", run: func(e *env) {
+			a, b := e.name("a"), e.name("b")
+			c := e.connect(0, "clientId=alice")
+			c.attach(a)
+			c.enters(a, member(enter, ""))
+			for _, query := range []string{"channels=" + a + "," + b, "separator=|&channels=" + a + "%7C" + b} {
+				r := e.get(1, "/presence?"+query).obj()
+				e.is("successCount", r["successCount"], 2)
+				e.is("channel", r.all("results")[0]["channel"], a)
+				e.is("member", r.all("results")[0].all("presence")[0]["clientId"], "alice")
+				e.is("empty", r.all("results")[1]["presence"], []any{})
+			}
+			r := e.get(1, "/presence?channels="+a+"&x=1", "Authorization: "+basic(e.key(keyPublish))).obj()
+			e.is("failureCount", r["failureCount"], 1)
+			e.fails(r.all("results")[0].obj("error"), 40160, 401)
+		}},
+	}
+}
 
 // stats is about GET /stats.
 func stats() []check {

@@ -21,13 +21,13 @@ type check struct {
 	name    string
 	run     func(*env)
 	sizes   []int // of clusters it makes sense on; nil is all
-	alone   bool  // runs when nobody else does, since it breaks nodes
+	alone   bool  // runs when nobody else does: it breaks nodes, or would hear too much of others
 }
 
 // suite is every check, by section.
 func suite() []check {
 	return slices.Concat(
-		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), presence(), occupancy(),
+		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), edits(), presence(), occupancy(),
 		restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
 		authFailures(), tokens(), revocations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
@@ -151,15 +151,16 @@ func (e *env) fatalf(format string, args ...any) {
 	panic(failure{text})
 }
 
-// caller is the line of the check that asked for what failed.
+// caller is the lines of the check that led to what failed, the innermost first.
 func caller() string {
+	var lines []string
 	for line := range strings.Lines(string(debug.Stack())) {
 		file, _, _ := strings.Cut(strings.TrimSpace(line), " +")
 		if i := strings.LastIndex(file, "/section"); i >= 0 && strings.Contains(file, "_test.go:") {
-			return file[i+1:]
+			lines = append(lines, file[i+1:])
 		}
 	}
-	return ""
+	return strings.Join(lines, " < ")
 }
 
 // is fails unless got equals want.

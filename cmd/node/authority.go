@@ -9,14 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"innkeeper/channel"
 	"innkeeper/cluster"
-	"innkeeper/cmd/node/config"
 	"innkeeper/raftstore"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/rest"
@@ -42,36 +40,29 @@ type authority struct {
 	b      *boot
 	static []auth.Key // of the configuration
 
-	namespaces atomic.Pointer[map[namespacePlace]config.Namespace] // of provisioned apps
+	catalog atomic.Pointer[catalog] // of the apps made at run time
 
 	mu      sync.Mutex
 	seen    map[string]uint64 // by table: the version that has been drawn conclusions from
 	changed chan struct{}     // closed when seen changes
 }
 
-type namespacePlace struct{ app, namespace string }
-
 func newAuthority(b *boot, static []auth.Key) *authority {
 	a := &authority{b: b, static: static, seen: map[string]uint64{}, changed: make(chan struct{})}
-	a.namespaces.Store(&map[namespacePlace]config.Namespace{})
+	a.catalog.Store(&catalog{})
 	return a
-}
-
-// namespace is that of a provisioned app.
-func (a *authority) namespace(app, id string) (config.Namespace, bool) {
-	all := *a.namespaces.Load()
-	n, ok := all[namespacePlace{app, id}]
-	if !ok {
-		n, ok = all[namespacePlace{app, ""}] // what holds for the whole app
-	}
-	return n, ok
 }
 
 // follow applies the tables whenever they change, until the boot ends.
 func (a *authority) follow() {
 	for {
 		apps, revocations := a.apply(tableApps, a.applyApps), a.apply(tableRevocations, a.applyRevocations)
-		if apps || revocations {
+		limited := a.apply(tableLimits, a.applyLimits)
+		if apps && !limited { // whose an app is counts for limits, too
+			rows, _ := a.b.store.Rows(tableLimits)
+			a.applyLimits(rows)
+		}
+		if apps || revocations || limited {
 			a.b.gateway.CredentialsChanged()
 			a.mu.Lock()
 			close(a.changed)
@@ -100,37 +91,6 @@ func (a *authority) apply(table string, do func([]raftstore.Row)) bool {
 	a.seen[table] = version
 	a.mu.Unlock()
 	return true
-}
-
-func (a *authority) applyApps(rows []raftstore.Row) {
-	keys := slices.Clone(a.static)
-	namespaces := map[namespacePlace]config.Namespace{}
-	for _, r := range rows {
-		var app auth.App
-		err := json.Unmarshal(r.Value, &app)
-		var own []auth.Key
-		if err == nil {
-			own, err = app.AuthKeys()
-		}
-		if err != nil {
-			a.b.log.Error("an app in the log cannot be read; it is left out", "app", r.Key, "err", err)
-			continue
-		}
-		keys = append(keys, own...)
-		most, _ := app.PresenceMembers() // checked when the app was made
-		if most != nil {
-			namespaces[namespacePlace{app.ID, ""}] = config.Namespace{PresenceMembers: most}
-		}
-		for _, n := range app.Namespaces {
-			ns := config.Namespace{ID: n.ID, OccupiedBy: n.OccupiedBy, MutableMessages: n.MutableMessages, PresenceMembers: most}
-			if n.VacatedDelayMs != nil {
-				ns.VacatedDelay = new(time.Duration(*n.VacatedDelayMs) * time.Millisecond)
-			}
-			namespaces[namespacePlace{app.ID, n.ID}] = ns
-		}
-	}
-	a.namespaces.Store(&namespaces)
-	a.b.keys.Replace(keys)
 }
 
 func (a *authority) applyRevocations(rows []raftstore.Row) {

@@ -53,7 +53,8 @@ func TestAppsAreOfTheCluster(t *testing.T) {
 		t.Errorf("on another node: %d", got)
 	}
 	for _, n := range []*running{first, second} {
-		settingsFor := settingsOf(n.cfg, n.boot.Load().authority.namespace, n.boot.Load().taps.Wants)
+		b := n.boot.Load()
+		settingsFor := settingsOf(n.cfg, b.authority.namespace, b.taps.Wants, b.limiting.ofChannel, b.lifecycle())
 		if s := settingsFor(app.AppID, "slow:x"); s.VacateDelay != time.Hour {
 			t.Errorf("vacate delay of a namespace: %v", s.VacateDelay)
 		}

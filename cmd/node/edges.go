@@ -16,6 +16,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/control"
 	"innkeeper/transport/dashboard"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/pull"
@@ -61,8 +62,8 @@ func (b *boot) clientHandler() http.Handler {
 		fixtures = statsFixtures{b}
 	}
 	api := rest.New(rest.Config{
-		Fixtures: fixtures,
-		Backend:  b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
+		Gates: b.limiting.gates, Fixtures: fixtures,
 		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests
@@ -137,6 +138,13 @@ func (b *boot) adminHandler() http.Handler {
 	mux.Handle("/live", live)
 	mux.Handle("/channel", live)
 	mux.Handle("/meter", live)
+	access := &control.Access{Tokens: b.node.cfg.Admin.Tokens, Trusted: b.node.opts.TrustAdmin}
+	steer, err := control.New(control.Config{Access: access, Ops: b.authority.controlOps(), Logger: b.log})
+	if err != nil {
+		panic(err) // the document and the operations are ours
+	}
+	mux.Handle(control.Prefix+"/", steer)
+	mux.Handle("/openapi.json", steer)
 	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
 	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,
@@ -149,7 +157,7 @@ func (b *boot) adminHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return access.Guard(mux)
 }
 
 // version is the module's, as the Go toolchain recorded it.

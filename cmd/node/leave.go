@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"innkeeper/cluster"
@@ -21,23 +22,25 @@ const (
 func (b *boot) leave() {
 	n := b.node.cfg.Node
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
+	var watching sync.WaitGroup
+	watching.Go(func() {
 		select {
 		case <-b.node.kill:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
+	defer watching.Wait()
+	defer cancel()
 	b.gateway.Refuse()
 	spread := n.DrainSpread
 	if n.DrainTimeout > 0 && !b.handOver(ctx, n.DrainTimeout) {
 		spread = 0 // there is nowhere else
 	}
 	b.handLead(ctx)
-	ctx, cancelGoodbye := context.WithTimeout(ctx, spread+goodbyeTimeout)
-	defer cancelGoodbye()
-	if err := b.gateway.Drain(ctx, spread); err != nil {
+	goodbye, done := context.WithTimeout(ctx, spread+goodbyeTimeout)
+	defer done()
+	if err := b.gateway.Drain(goodbye, spread); err != nil {
 		b.log.Info("some clients did not go when they were told to", "reason", err)
 	}
 }

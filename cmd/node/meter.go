@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -160,11 +161,17 @@ func (m *metering) report() *meter.Report {
 	for id, n := range host.Opened {
 		of(id).Counters[meter.ChannelsOpened] = n
 	}
+	m.b.limiting.refusedChannels.Range(func(app, n any) bool {
+		of(app.(string)).Counters[meter.ChannelsRefused] = n.(*atomic.Uint64).Load()
+		return true
+	})
 	for id, s := range m.b.gateway.Metered() {
 		a := of(id)
 		a.Connections = s.Connections
 		c := &a.Counters
-		c[meter.ConnectionsOpened] = s.Connects
+		c[meter.ConnectionsOpened], c[meter.ConnectionsRefused], c[meter.ConnectionsFailed] = s.Connects, s.ConnectsRefused, s.ConnectsFailed
+		c[meter.InboundRealtimeRefused], c[meter.InboundRealtimeFailed] = s.RealtimeRefused, s.RealtimeFailed
+		c[meter.InboundRESTRefused], c[meter.InboundRESTFailed] = s.RESTRefused, s.RESTFailed
 		c[meter.InboundRealtime], c[meter.InboundRealtimeBytes] = s.Realtime, s.RealtimeBytes
 		c[meter.InboundREST], c[meter.InboundRESTBytes] = s.REST, s.RESTBytes
 		c[meter.OutboundRealtime], c[meter.OutboundRealtimeBytes] = s.Out, s.OutBytes
@@ -173,6 +180,7 @@ func (m *metering) report() *meter.Report {
 		c := &of(id).Counters
 		c[meter.TokenRequests], c[meter.TokenRequestsFailed] = s.Tokens, s.TokensFailed
 		c[meter.APIRequests], c[meter.APIRequestsFailed] = s.Others, s.OthersFailed
+		c[meter.TokenRequestsRefused], c[meter.APIRequestsRefused] = s.TokensRefused, s.OthersRefused
 	}
 	for _, id := range slices.Sorted(maps.Keys(apps)) {
 		r.Apps = append(r.Apps, *apps[id])
@@ -243,12 +251,7 @@ const tableMeterTaken, keyTaken = "meter-taken", "by"
 
 // account is whose an app is.
 func (m *metering) account(app string) string {
-	for i := range m.b.node.cfg.Apps {
-		if a := &m.b.node.cfg.Apps[i]; a.ID == app {
-			return cmp.Or(a.Account, accountOfAll)
-		}
-	}
-	return accountOfAll // provisioned at run time
+	return m.b.limiting.gates.Account(app).ID()
 }
 
 // takeOver goes on with what the log holds.
@@ -257,7 +260,7 @@ func (m *metering) takeOver(ctx context.Context, term uint64) error {
 		return err
 	}
 	state, _ := meterLog{m.b}.Rows(meter.TableState)
-	next, err := meter.Resume(term, state, meter.DefaultRetention, m.account)
+	next, err := meter.Resume(term, state, m.retention(), m.account)
 	if err != nil {
 		return err
 	}
@@ -287,4 +290,12 @@ func (m *metering) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(appChannels, prometheus.GaugeValue, float64(v.Channels), app)
 		out <- prometheus.MustNewConstMetric(appConnections, prometheus.GaugeValue, float64(v.Connections), app)
 	}
+}
+
+// retention is for how long rows are kept, from when their interval began. Each row says when it goes, so that all nodes
+// forget it at the same place in the log.
+func (m *metering) retention() meter.Retention {
+	c := m.b.node.cfg.Meter
+	d := meter.DefaultRetention
+	return meter.Retention{cmp.Or(c.Minutes, d[meter.Minute]), cmp.Or(c.Hours, d[meter.Hour]), cmp.Or(c.Days, d[meter.Day]), cmp.Or(c.Months, d[meter.Month])}
 }

@@ -32,6 +32,10 @@ type Options struct {
 	// simulations.
 	Log func(*raftstore.Config)
 
+	// TrustAdmin lets everybody use the control API where there are no tokens, from whatever address. For simulations, whose
+	// networks have no loopback.
+	TrustAdmin bool
+
 	joints joints
 }
 

@@ -77,8 +77,8 @@ func (b *boot) partitioning() admin.Partitioning {
 	return p
 }
 
-// settle tells the host when each partition of a layout was served by somebody: what is left of the layout before is of
-// no use then.
+// settle tells the host when each partition of a layout was served by somebody: what the layout before had is not all
+// there is then.
 func (m *metering) settle() {
 	table := m.b.store.View().Table
 	m.mu.Lock()

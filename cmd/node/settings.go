@@ -12,8 +12,10 @@ import (
 )
 
 // settingsOf answers for each channel with its namespace's settings, or the general ones. provisioned knows the namespaces
-// of apps that are not in the configuration, taps what rules want to be told of a channel.
-func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool), taps func(app, name string) channel.Taps) func(app, name string) channel.Settings {
+// of apps that are not in the configuration, taps what rules want to be told of a channel, limited the limits of an app that
+// channels apply themselves (0 is none), lifecycle whether the log knows when channels of an app open and close.
+func settingsOf(c config.Config, provisioned func(app, namespace string) (config.Namespace, bool), taps func(app, name string) channel.Taps,
+	limited func(app string) (members, rate int), lifecycle func(app string) bool) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
 		Retention: c.Channels.Retention, MembersMax: c.Channels.PresenceMembers,
@@ -37,7 +39,6 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			special[place{a.ID, n.ID}] = of(n)
 		}
 	}
-	lives := lifecyclesOf(&c)
 	ordinary := func(app, name string) channel.Settings {
 		namespace, _, _ := strings.Cut(name, ":")
 		if s, ok := special[place{app, namespace}]; ok {
@@ -55,7 +56,11 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			return s
 		}
 		s := ordinary(app, name)
-		s.Lifecycle, s.Taps = lives.of(app), taps(app, name)
+		members, rate := limited(app)
+		if s.MessageRate = rate; members > 0 && (s.MembersMax > members || s.MembersMax == general.MembersMax) {
+			s.MembersMax = members
+		}
+		s.Lifecycle, s.Taps = lifecycle(app), taps(app, name)
 		return s
 	}
 }

@@ -203,6 +203,7 @@ var (
 	kindOut = [...]dispatch.Kind{
 		raftstore.Occupied: dispatch.Occupied, raftstore.Vacated: dispatch.Vacated,
 		raftstore.Opened: dispatch.Opened, raftstore.Closed: dispatch.Closed,
+		raftstore.LimitNear: dispatch.LimitNear, raftstore.LimitOver: dispatch.LimitOver,
 	}
 )
 
@@ -228,6 +229,9 @@ func eventsOf(evs []raftstore.Event) []dispatch.Event {
 	events := make([]dispatch.Event, len(evs))
 	for i, e := range evs {
 		events[i] = dispatch.Event{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Kind: kindOut[e.Kind], TimeMs: e.TimeMs, Ends: e.Ends}
+		if e.Kind == raftstore.LimitNear || e.Kind == raftstore.LimitOver {
+			events[i].Channel, events[i].Limit = "", e.Channel
+		}
 	}
 	return events
 }

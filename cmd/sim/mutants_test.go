@@ -68,6 +68,20 @@ var mutants = []bug{
 		run:  "TestKilledWithItsClients", want: "G2",
 	},
 	{
+		name: "what is occupied is not grouped anew with the ring",
+		file: "raftstore/repartition.go",
+		old:  `s.parts = regroup(s.parts, n)`,
+		new:  `s.parts, s.occupied = make([]partition, n), 0`,
+		run:  "TestRepartition", want: "G",
+	},
+	{
+		name: "what was published under the layout before is forgotten",
+		file: "channel/layout.go",
+		old:  `next.former.Store(was)`,
+		new:  `_ = was`,
+		run:  "TestRepartition", want: "G7",
+	},
+	{
 		name: "silence is death at once",
 		file: "cluster/decide.go",
 		old:  `case now >= max(d.heard[p], d.since)+cfg.LeaseTTL+cfg.LeaseMargin:`,

@@ -13,9 +13,18 @@ import (
 
 // App is an app that was provisioned at run time. Its JSON is what nodes keep of it: fields are added, never renamed.
 type App struct {
-	ID         string          `json:"id"`
-	AccountID  string          `json:"accountId"`
-	CreatedMs  int64           `json:"created"`
+	ID        string `json:"id"`
+	AccountID string `json:"accountId"`
+	CreatedMs int64  `json:"created"`
+	// Managed says that an operator made it: AccountID is an account that is metered and limited. Those that anybody made
+	// have an id for show.
+	Managed bool `json:"managed,omitempty"`
+	// Extends says that the configuration has the app, and this is what was added to it.
+	Extends    bool            `json:"extends,omitempty"`
+	Name       string          `json:"name,omitempty"`
+	Disabled   bool            `json:"disabled,omitempty"` // nobody gets in
+	ModifiedMs int64           `json:"modified,omitempty"`
+	Rules      []Rule          `json:"rules,omitempty"`
 	Keys       []AppKey        `json:"keys"`
 	Namespaces []Namespace     `json:"namespaces"`
 	Channels   json.RawMessage `json:"channels,omitempty"` // fixtures, as they were given: an array
@@ -28,6 +37,11 @@ type AppKey struct {
 	Secret     string `json:"secret"`
 	Capability string `json:"capability"` // as it was given
 	Revocable  bool   `json:"revocableTokens,omitempty"`
+
+	Name       string `json:"name,omitempty"`
+	Revoked    bool   `json:"revoked,omitempty"` // opens nothing any more
+	CreatedMs  int64  `json:"created,omitempty"`
+	ModifiedMs int64  `json:"modified,omitempty"`
 }
 
 // Namespace sets what differs for the channels whose name begins with "ID:".
@@ -39,6 +53,12 @@ type Namespace struct {
 	// OccupiedBy and VacatedDelayMs are this server's own; "" and nil mean the general setting.
 	OccupiedBy     string `json:"occupiedBy,omitempty"` // subscribers or connections
 	VacatedDelayMs *int64 `json:"vacatedDelay,omitempty"`
+	// PresenceMembers is how many members a channel has at most; nil means the general setting.
+	PresenceMembers *int `json:"presenceMembers,omitempty"`
+	// Config, of a namespace that an operator made, is all of it, as whoever knows about namespaces keeps it.
+	Config     json.RawMessage `json:"config,omitempty"`
+	CreatedMs  int64           `json:"created,omitempty"`
+	ModifiedMs int64           `json:"modified,omitempty"`
 }
 
 const (
@@ -129,7 +149,13 @@ func draw(n int) string {
 // AuthKeys are the app's keys as Keys takes them.
 func (a *App) AuthKeys() ([]Key, error) {
 	keys := make([]Key, 0, len(a.Keys))
+	if a.Disabled {
+		return keys, nil
+	}
 	for _, k := range a.Keys {
+		if k.Revoked {
+			continue
+		}
 		c, err := ParseCapabilityJSON(k.Capability)
 		if err != nil {
 			return nil, fmt.Errorf("key %s.%s: %w", a.ID, k.ID, err)
@@ -139,4 +165,22 @@ func (a *App) AuthKeys() ([]Key, error) {
 		})
 	}
 	return keys, nil
+}
+
+// Rule is an integration rule of an app, made at run time. Config is the rule as whoever knows about rules keeps it.
+type Rule struct {
+	ID         string          `json:"id"`
+	CreatedMs  int64           `json:"created"`
+	ModifiedMs int64           `json:"modified,omitempty"`
+	Disabled   bool            `json:"disabled,omitempty"`
+	After      uint64          `json:"after"` // seq of the last event before it was made
+	Config     json.RawMessage `json:"config"`
+}
+
+// Account is whose the app is, "" when it is nobody's in particular.
+func (a *App) Account() string {
+	if a.Managed {
+		return a.AccountID
+	}
+	return ""
 }

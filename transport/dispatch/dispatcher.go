@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,7 +27,10 @@ const (
 // Config is what a Dispatcher needs and what can be tuned.
 type Config struct {
 	Log   EventLog
-	Rules []Rule
+	Rules []Rule // that there are from the beginning; Put and Remove change them
+	// Settled returns when all rules were Put here that were made anywhere before the call; before, no cursor is taken for one
+	// that nobody needs. nil: Rules and Put are all there is.
+	Settled func(ctx context.Context) error
 	// Dial opens the connections to sinks; nil is TCP of the machine. Proxy settings of the
 	// environment are not used.
 	Dial DialFunc
@@ -107,19 +111,31 @@ func (c *Config) validate() error {
 type Dispatcher struct {
 	// Static after construction.
 	config Config
-	rules  []*sender
 
 	// Guarded by mu, which is never held while waiting.
 	mu     sync.Mutex
-	term   *term // the current one; nil while the node does not lead
+	rules  []*sender // replaced, never written to
+	term   *term     // the current one; nil while the node does not lead
 	ended  chan struct{}
 	closed bool
 }
 
 // term is one span of leadership.
 type term struct {
+	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when all goroutines have ended
+
+	// Guarded by Dispatcher.mu.
+	begun   bool // the term before has ended
+	running map[*sender]running
+	all     sync.WaitGroup
+}
+
+// running is a sender in a term.
+type running struct {
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 // New checks the rules and returns a dispatcher that does nothing until the node leads.
@@ -130,23 +146,99 @@ func New(c Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{config: c, ended: make(chan struct{})}
 	close(d.ended)
-	cursors := make(map[string]bool)
 	for _, r := range c.Rules {
-		r = r.withDefaults(&c)
-		if err := r.validate(c.LeaseTTL); err != nil {
-			return nil, err
-		}
-		if cursors[r.Cursor()] {
-			return nil, fmt.Errorf("dispatch: two rules have the cursor %q (app id, slash, rule id)", r.Cursor())
-		}
-		cursors[r.Cursor()] = true
-		s, err := newSender(&d.config, r)
+		s, err := d.open(r)
 		if err != nil {
 			return nil, err
+		}
+		if slices.ContainsFunc(d.rules, func(o *sender) bool { return o.rule.Cursor() == s.rule.Cursor() }) {
+			return nil, fmt.Errorf("dispatch: two rules have the cursor %q (app id, slash, rule id)", s.rule.Cursor())
 		}
 		d.rules = append(d.rules, s)
 	}
 	return d, nil
+}
+
+// open makes the sender of a rule.
+func (d *Dispatcher) open(r Rule) (*sender, error) {
+	r = r.withDefaults(&d.config)
+	if err := r.validate(d.config.LeaseTTL); err != nil {
+		return nil, err
+	}
+	return newSender(&d.config, r)
+}
+
+// Put adds a rule, or takes it in the place of the one with its app and id, which ends first. It does not wait.
+func (d *Dispatcher) Put(r Rule) error {
+	s, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var before <-chan struct{}
+	rules := make([]*sender, 0, len(d.rules)+1)
+	for _, old := range d.rules {
+		if old.rule.Cursor() == s.rule.Cursor() {
+			before = d.end(old)
+		} else {
+			rules = append(rules, old)
+		}
+	}
+	d.rules = append(rules, s)
+	if d.term != nil && d.term.begun {
+		d.term.start(s, before)
+	}
+	return nil
+}
+
+// Remove takes a rule away, and its cursor with it. It does not wait.
+func (d *Dispatcher) Remove(app, id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var rules []*sender
+	for _, old := range d.rules {
+		if old.rule.App == app && old.rule.ID == id {
+			d.end(old)
+		} else {
+			rules = append(rules, old)
+		}
+	}
+	d.rules = rules
+	if t := d.term; t != nil && t.begun {
+		t.all.Go(func() { d.dropOld(t.ctx) })
+	}
+}
+
+// end ends a sender of the current term and says when it will have ended, nil if it does not run. d.mu is held.
+func (d *Dispatcher) end(s *sender) <-chan struct{} {
+	if d.term == nil {
+		return nil
+	}
+	r, ok := d.term.running[s]
+	if !ok {
+		return nil
+	}
+	delete(d.term.running, s)
+	r.cancel()
+	return r.done
+}
+
+// start lets a sender run until the term ends; before, if it is not nil, has to end first. Dispatcher.mu is held.
+func (t *term) start(s *sender, before <-chan struct{}) {
+	ctx, cancel := context.WithCancel(t.ctx)
+	r := running{cancel: cancel, done: make(chan struct{})}
+	t.running[s] = r
+	t.all.Go(func() {
+		defer close(r.done)
+		defer cancel()
+		if before != nil {
+			<-before
+		}
+		if ctx.Err() == nil {
+			s.run(ctx)
+		}
+	})
 }
 
 // Lead says whether this node leads. It never blocks: a term ends in the background, soon, and the next one begins only
@@ -162,11 +254,11 @@ func (d *Dispatcher) Lead(leads bool) {
 		d.term = nil
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t := &term{cancel: cancel, done: make(chan struct{})}
+	t := &term{done: make(chan struct{}), running: map[*sender]running{}}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
 	before := d.ended
 	d.term, d.ended = t, t.done
-	go d.run(ctx, t, before)
+	go d.run(t, before)
 }
 
 // Wants returns what a rule wants of the log; ok is false if there is no such rule.
@@ -179,12 +271,18 @@ func (d *Dispatcher) Wants(app, id string) (want func(*Event) bool, ok bool) {
 
 // sender is the one of a rule, nil if there is none.
 func (d *Dispatcher) sender(app, id string) *sender {
-	for _, s := range d.rules {
+	for _, s := range d.senders() {
 		if s.rule.App == app && s.rule.ID == id {
 			return s
 		}
 	}
 	return nil
+}
+
+func (d *Dispatcher) senders() []*sender {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rules
 }
 
 // Close ends the current term and waits until no goroutine is left. Lead does nothing afterwards.
@@ -201,29 +299,34 @@ func (d *Dispatcher) Close() {
 }
 
 // run is one term: a goroutine per rule, and one that clears away old cursors.
-func (d *Dispatcher) run(ctx context.Context, t *term, before <-chan struct{}) {
+func (d *Dispatcher) run(t *term, before <-chan struct{}) {
 	defer close(t.done)
 	defer t.cancel()
 	<-before
-	if ctx.Err() != nil {
-		return
+	d.mu.Lock()
+	if d.term == t {
+		t.begun = true
+		for _, s := range d.rules {
+			t.start(s, nil)
+		}
+		t.all.Go(func() { d.dropOld(t.ctx) })
 	}
-	var wg sync.WaitGroup
-	for _, s := range d.rules {
-		wg.Go(func() { s.run(ctx) })
-	}
-	wg.Go(func() { d.dropOld(ctx) })
-	wg.Wait()
+	d.mu.Unlock()
+	<-t.ctx.Done()
+	t.all.Wait()
 }
 
-// dropOld drops the cursors of rules that are no longer configured: a cursor keeps the log from forgetting events.
+// dropOld drops the cursors of rules that are not there any more: a cursor keeps the log from forgetting events.
 func (d *Dispatcher) dropOld(ctx context.Context) {
-	configured := make(map[string]bool)
-	for _, s := range d.rules {
-		configured[s.rule.Cursor()] = true
+	if d.config.Settled != nil && insist(ctx, &d.config, "know all rules", d.config.Settled) != nil {
+		return
+	}
+	there := make(map[string]bool)
+	for _, s := range d.senders() {
+		there[s.rule.Cursor()] = true
 	}
 	for name := range d.config.Log.Cursors() {
-		if configured[name] {
+		if there[name] {
 			continue
 		}
 		err := insist(ctx, &d.config, "drop cursor", func(ctx context.Context) error {
@@ -232,7 +335,7 @@ func (d *Dispatcher) dropOld(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		d.config.Logger.Info("dropped the cursor of a rule that is not configured any more", "cursor", name)
+		d.config.Logger.Info("dropped the cursor of a rule that is not there any more", "cursor", name)
 	}
 }
 

@@ -14,6 +14,8 @@ const (
 	Gap
 	Opened
 	Closed
+	LimitNear // a limit of the app is nearly used up; Limit says which
+	LimitOver // or it is met
 )
 
 // String is the kind's name on the wire.
@@ -29,6 +31,10 @@ func (k Kind) String() string {
 		return "opened"
 	case Closed:
 		return "closed"
+	case LimitNear:
+		return "limit.approaching"
+	case LimitOver:
+		return "limit.exceeded"
 	default:
 		return "unknown"
 	}
@@ -43,6 +49,8 @@ type Event struct {
 	Kind    Kind
 	TimeMs  int64  // when the transition was decided, Unix milliseconds
 	Ends    uint64 // vacated, closed: seq of the occupied or opened that it ends
+
+	Limit string // limit.…: a JSON object that says which, and how it stands; Channel is ""
 
 	From, To uint64 // gap: seqs of the first and the last event of the range; it has no other fields but ID and App
 }

@@ -45,9 +45,14 @@ func appendEvent(dst []byte, e *Event) []byte {
 	dst = appendString(append(dst, `{"id":`...), e.ID)
 	dst = strconv.AppendUint(append(dst, `,"seq":`...), e.Seq, 10)
 	dst = appendString(append(dst, `,"app":`...), e.App)
-	dst = appendString(append(dst, `,"channel":`...), e.Channel)
+	if e.Limit == "" {
+		dst = appendString(append(dst, `,"channel":`...), e.Channel)
+	}
 	dst = appendString(append(dst, `,"type":`...), e.Kind.String())
 	dst = strconv.AppendInt(append(dst, `,"time_ms":`...), e.TimeMs, 10)
+	if e.Limit != "" {
+		dst = append(append(dst, `,"limit":`...), e.Limit...)
+	}
 	if e.Kind == Vacated || e.Kind == Closed {
 		dst = strconv.AppendUint(append(dst, `,"ends":`...), e.Ends, 10)
 	}

@@ -20,15 +20,17 @@ const (
 	SourceChannelMessage   = "channel.message"   // what is published; this and the next two are for Taps
 	SourceChannelPresence  = "channel.presence"  // who enters, updates and leaves
 	SourceChannelOccupancy = "channel.occupancy" // counts, when they change
+	SourceLimits           = "limits"            // limits that are nearly or entirely used up
 )
 
 // sources are all that a rule can have.
-var sources = []string{SourceChannelState, SourceChannelLifecycle, SourceChannelMessage, SourceChannelPresence, SourceChannelOccupancy}
+var sources = []string{SourceChannelState, SourceChannelLifecycle, SourceChannelMessage, SourceChannelPresence, SourceChannelOccupancy, SourceLimits}
 
 // kindsOf are the kinds of events that a source has.
 var kindsOf = map[string][2]Kind{
 	SourceChannelState:     {Occupied, Vacated},
 	SourceChannelLifecycle: {Opened, Closed},
+	SourceLimits:           {LimitNear, LimitOver},
 }
 
 // Format says how a sink wants its requests and what it answers.
@@ -59,6 +61,9 @@ type Rule struct {
 	TLS      *tls.Config   // for https and grpcs; nil is the system's roots and no client certificate
 	Timeout  time.Duration // of one request, answer included; 3 s when zero; below the lease
 
+	// After is where a rule begins that has no cursor yet: behind this seq, or with the oldest event there is if that is later.
+	After uint64
+
 	// Deliver, when set, takes the batches instead of a URL, and the rule is of all apps, and no business of Status. It ends
 	// within Timeout or soon after ctx, and may be called from several goroutines.
 	Deliver func(ctx context.Context, events []Event) error
@@ -78,7 +83,7 @@ func (r *Rule) Matches(e *Event) bool {
 	if r.Deliver == nil && e.App != r.App || e.Kind != kinds[0] && e.Kind != kinds[1] {
 		return false
 	}
-	return r.Channels == nil || r.Channels.MatchString(e.Channel)
+	return r.Channels == nil || e.Limit != "" || r.Channels.MatchString(e.Channel)
 }
 
 // grpc says whether the rule's URL names a gRPC server.
@@ -132,7 +137,7 @@ func (r *Rule) validate(lease time.Duration) error {
 		bad("format %q has no words for source %q", r.Format, r.Source)
 	case IsTap(r.Source) && r.Format != Ably:
 		bad("source %q has the format %q only, this is %q", r.Source, Ably, r.Format)
-	case r.Format == Ably && r.Source == SourceChannelState:
+	case r.Format == Ably && (r.Source == SourceChannelState || r.Source == SourceLimits):
 		bad("format %q has no words for source %q", r.Format, r.Source)
 	}
 	if r.Timeout < 0 || r.Timeout >= lease {

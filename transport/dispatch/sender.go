@@ -93,8 +93,14 @@ func (s *sender) run(ctx context.Context) {
 // in flight must have ended: it knows only the way forward.
 func (s *sender) pass(ctx context.Context, sink sink) {
 	var cursor uint64
+	_, there := s.config.Log.Cursors()[s.rule.Cursor()]
 	err := insist(ctx, s.config, "ensure cursor", func(ctx context.Context) (err error) {
 		cursor, err = s.config.Log.EnsureCursor(ctx, s.rule.Cursor())
+		if err == nil && !there && s.rule.After > cursor {
+			if err = s.config.Log.SetCursor(ctx, s.rule.Cursor(), s.rule.After); err == nil {
+				cursor = s.rule.After
+			}
+		}
 		return err
 	})
 	if err != nil {

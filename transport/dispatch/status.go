@@ -49,7 +49,7 @@ func (d *Dispatcher) Status() Status {
 	out := Status{Leading: d.term != nil, Rules: []RuleStatus{}}
 	d.mu.Unlock()
 	cursors, now := d.config.Log.Cursors(), time.Now()
-	for _, s := range d.rules {
+	for _, s := range d.senders() {
 		if s.rule.Deliver != nil {
 			continue
 		}

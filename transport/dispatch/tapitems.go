@@ -11,9 +11,14 @@ import (
 )
 
 // itemsOf makes the items of publishes of one channel, for a rule with this source. Batched requests tell a publish in one
-// item, others each message in its own. Messages that ask not to be told to rules are left out.
+// item, others each message in its own. Messages that ask not to be told to rules are left out, and so are annotations.
+// What changes a message is told with all of it.
 func itemsOf(r *Rule, site string, list []*channel.Delivery) (items []Item, err error) {
 	for _, d := range list {
+		if protocol.Annotations(d) {
+			continue
+		}
+		d = protocol.Full(d)
 		n := len(d.Messages)
 		if r.Source == SourceChannelPresence {
 			n = len(d.Presence)

@@ -312,7 +312,7 @@ func (k *tapper) read(turn *tapTurn, d *tapDone) (items []Item) {
 	if k.rule.Source == SourceChannelPresence {
 		of = channel.OnlyPresence
 	}
-	r, err := k.taps.cfg.Source.History(ctx, turn.app, turn.channel, channel.History{After: turn.cursor, Limit: tapReads, Of: of})
+	r, err := k.taps.cfg.Source.History(ctx, turn.app, turn.channel, channel.History{After: turn.cursor, Limit: tapReads, Of: of, Raw: true})
 	if err != nil || r.Refusal != channel.Accepted {
 		again(err)
 		return nil

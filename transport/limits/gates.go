@@ -11,6 +11,8 @@ type Gates struct {
 	start time.Time
 	byApp sync.Map // app → *Gate
 
+	limited atomic.Bool // something is
+
 	mu     sync.Mutex
 	config Config
 	known  map[Scope]*scope
@@ -106,6 +108,7 @@ func (g *Gates) Set(c Config) {
 		g.look(one.(*Gate))
 		return true
 	})
+	g.limited.Store(len(g.known) > 0)
 }
 
 // look brings a gate up to date; g.mu is held.
@@ -148,10 +151,15 @@ func (g *Gates) scopes() []*scope {
 }
 
 // Any says whether anything is limited at all.
-func (g *Gates) Any() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.known) > 0
+func (g *Gates) Any() bool { return g.limited.Load() }
+
+// MustAsk says whether an app may not open one more of n without leave, or not as fast as it likes.
+func (g *Gates) MustAsk(n, rate Name, app string) bool {
+	if !g.limited.Load() {
+		return false
+	}
+	v := g.Of(app).view.Load()
+	return v != nil && (v.atOnce[n] || v.rates[rate])
 }
 
 // Refusal is a limit that was met.
@@ -262,6 +270,39 @@ func sortedScopes(m map[Scope]*scope) []Scope {
 	list := make([]Scope, 0, len(m))
 	for _, id := range sortedKeys(text) {
 		list = append(list, Scope(id))
+	}
+	return list
+}
+
+// Hard is the hard threshold of a scope; 0 is none.
+func (g *Gates) Hard(s Scope, n Name) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if sc := g.known[s]; sc != nil {
+		return sc.limits[n].Hard
+	}
+	return 0
+}
+
+// Account is the scope of an app's account.
+func (g *Gates) Account(app string) Scope {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return AccountScope(g.config.Account(app))
+}
+
+// ScopeLimits are the limits of one scope.
+type ScopeLimits struct {
+	ID     Scope
+	Limits Set
+	Has    func(app string) bool // whether an app is in the scope
+}
+
+// Scopes are all that have limits, in order.
+func (g *Gates) Scopes() []ScopeLimits {
+	var list []ScopeLimits
+	for _, s := range g.scopes() {
+		list = append(list, ScopeLimits{s.id, s.limits, s.has})
 	}
 	return list
 }

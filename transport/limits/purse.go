@@ -33,6 +33,7 @@ type Purse struct {
 	leave   map[Key]*leave
 	waiting []*waiter
 	asking  bool // a Sync is on its way
+	closed  bool
 }
 
 type leave struct {
@@ -66,6 +67,11 @@ func (p *Purse) Limited(n Name, app string) bool {
 // is Full. Who was granted calls Settle when what it opened counts as open, or will not be opened.
 func (p *Purse) Ask(now time.Time, n Name, app string, done func(Verdict, Scope)) {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		done(Unknown, "")
+		return
+	}
 	if p.take(n, app) == "" {
 		p.mu.Unlock()
 		done(Granted, "")
@@ -196,11 +202,11 @@ func (p *Purse) Waiting() bool {
 	return len(p.waiting) > 0
 }
 
-// Close refuses all who wait.
+// Close refuses all who wait, and all who come.
 func (p *Purse) Close() {
 	p.mu.Lock()
 	waiting := p.waiting
-	p.waiting = nil
+	p.waiting, p.closed = nil, true
 	p.mu.Unlock()
 	for _, w := range waiting {
 		w.done(Unknown, "")

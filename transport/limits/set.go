@@ -230,3 +230,33 @@ type Key struct {
 	Scope Scope `json:"scope"`
 	Name  Name  `json:"name"`
 }
+
+// Patch is the set with some limits changed: objects with soft and hard, of which null removes one, or null for none at all.
+// Errors are a *Problem.
+func (s Set) Patch(change map[string]any) (Set, error) {
+	doc, err := json.Marshal(s)
+	if err != nil {
+		return s, err
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(doc, &whole); err != nil {
+		return s, err
+	}
+	for name, to := range change {
+		parts, isObject := to.(map[string]any)
+		was, _ := whole[name].(map[string]any)
+		if !isObject || was == nil {
+			whole[name] = to
+			continue
+		}
+		for part, value := range parts {
+			was[part] = value
+		}
+	}
+	if doc, err = json.Marshal(whole); err != nil {
+		return s, err
+	}
+	var next Set
+	err = next.UnmarshalJSON(doc)
+	return next, err
+}

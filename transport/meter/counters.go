@@ -24,6 +24,13 @@ const (
 	TokenRequestsFailed
 	APIRequests // all others; succeeded
 	APIRequestsFailed
+	TokenRequestsRefused // because of a limit
+	APIRequestsRefused
+	InboundRealtimeRefused // messages, because of a limit
+	InboundRealtimeFailed  // for another reason
+	InboundRESTRefused
+	InboundRESTFailed
+	ConnectionsFailed // refused, but not because of a limit
 
 	numCounters
 )

@@ -41,6 +41,19 @@ func leaves(r *Row) []leaf {
 		{"apiRequests.other.failed", n(APIRequestsFailed)},
 		{"apiRequests.all.succeeded", n(TokenRequests) + n(APIRequests)},
 		{"apiRequests.all.failed", n(TokenRequestsFailed) + n(APIRequestsFailed)},
+		{"apiRequests.tokenRequests.refused", n(TokenRequestsRefused)},
+		{"apiRequests.other.refused", n(APIRequestsRefused)},
+		{"apiRequests.all.refused", n(TokenRequestsRefused) + n(APIRequestsRefused)},
+	}
+	faults := func(path string, refused, failed float64) {
+		for _, kind := range [...]string{".all.", ".messages."} {
+			list = append(list, leaf{"messages." + path + kind + "refused", refused}, leaf{"messages." + path + kind + "failed", failed})
+		}
+	}
+	faults("inbound.realtime", n(InboundRealtimeRefused), n(InboundRealtimeFailed))
+	faults("inbound.rest", n(InboundRESTRefused), n(InboundRESTFailed))
+	for _, path := range [...]string{"inbound.all", "all"} {
+		faults(path, n(InboundRealtimeRefused)+n(InboundRESTRefused), n(InboundRealtimeFailed)+n(InboundRESTFailed))
 	}
 	traffic := func(path string, count, bytes float64) {
 		for _, kind := range [...]string{".all.", ".messages."} {
@@ -100,6 +113,9 @@ type Traffic struct {
 type Amount struct {
 	Count uint64 `json:"count,omitempty"`
 	Data  uint64 `json:"data,omitempty"`
+
+	Failed  uint64 `json:"failed,omitempty"`
+	Refused uint64 `json:"refused,omitempty"` // because of a limit
 }
 
 // Directions is messages by how they came or went.
@@ -120,6 +136,7 @@ type Resource struct {
 	Min     int64   `json:"min,omitempty"`
 	Mean    float64 `json:"mean,omitempty"`
 	Opened  uint64  `json:"opened,omitempty"`
+	Failed  uint64  `json:"failed,omitempty"`
 	Refused uint64  `json:"refused,omitempty"`
 }
 
@@ -127,27 +144,38 @@ type Resource struct {
 type Requests struct {
 	Succeeded uint64 `json:"succeeded,omitempty"`
 	Failed    uint64 `json:"failed,omitempty"`
+	Refused   uint64 `json:"refused,omitempty"`
 }
 
 // Nested is the entry in the nested shape.
 func (e *Entry) Nested() Nested {
 	r := &e.Row
 	c := &r.Counters
-	traffic := func(count, bytes uint64) Traffic { return Traffic{Amount{count, bytes}, Amount{count, bytes}} }
-	in, inBytes := c[InboundRealtime]+c[InboundREST], c[InboundRealtimeBytes]+c[InboundRESTBytes]
-	rest := traffic(c[InboundREST], c[InboundRESTBytes])
-	out := traffic(c[OutboundRealtime], c[OutboundRealtimeBytes])
-	resource := func(g *Gauge, opened, refused Counter) Resource {
-		return Resource{g.Peak, g.Min, r.Mean(g), c[opened], c[refused]}
+	traffic := func(count, bytes, failed, refused uint64) Traffic {
+		a := Amount{Count: count, Data: bytes, Failed: failed, Refused: refused}
+		return Traffic{a, a}
 	}
+	in, inBytes := c[InboundRealtime]+c[InboundREST], c[InboundRealtimeBytes]+c[InboundRESTBytes]
+	failed, refused := c[InboundRealtimeFailed]+c[InboundRESTFailed], c[InboundRealtimeRefused]+c[InboundRESTRefused]
+	rest := traffic(c[InboundREST], c[InboundRESTBytes], c[InboundRESTFailed], c[InboundRESTRefused])
+	realtime := traffic(c[InboundRealtime], c[InboundRealtimeBytes], c[InboundRealtimeFailed], c[InboundRealtimeRefused])
+	out := traffic(c[OutboundRealtime], c[OutboundRealtimeBytes], 0, 0)
+	resource := func(g *Gauge, opened, refused Counter) Resource {
+		return Resource{Peak: g.Peak, Min: g.Min, Mean: r.Mean(g), Opened: c[opened], Refused: c[refused]}
+	}
+	connections := resource(&r.Connections, ConnectionsOpened, ConnectionsRefused)
+	connections.Failed = c[ConnectionsFailed]
+	tokens := Requests{c[TokenRequests], c[TokenRequestsFailed], c[TokenRequestsRefused]}
 	return Nested{
 		IntervalID: e.Unit.ID(e.StartMs), Unit: e.Unit.String(), InProgress: e.inProgress(),
-		All:           traffic(in+c[OutboundRealtime], inBytes+c[OutboundRealtimeBytes]),
-		Inbound:       Directions{All: traffic(in, inBytes), Realtime: traffic(c[InboundRealtime], c[InboundRealtimeBytes]), REST: &rest},
-		Outbound:      Directions{All: out, Realtime: out},
-		Connections:   Connections{All: resource(&r.Connections, ConnectionsOpened, ConnectionsRefused)},
-		Channels:      resource(&r.Channels, ChannelsOpened, ChannelsRefused),
-		APIRequests:   Requests{c[TokenRequests] + c[APIRequests], c[TokenRequestsFailed] + c[APIRequestsFailed]},
-		TokenRequests: Requests{c[TokenRequests], c[TokenRequestsFailed]},
+		All:         traffic(in+c[OutboundRealtime], inBytes+c[OutboundRealtimeBytes], failed, refused),
+		Inbound:     Directions{All: traffic(in, inBytes, failed, refused), Realtime: realtime, REST: &rest},
+		Outbound:    Directions{All: out, Realtime: out},
+		Connections: Connections{All: connections},
+		Channels:    resource(&r.Channels, ChannelsOpened, ChannelsRefused),
+		APIRequests: Requests{
+			tokens.Succeeded + c[APIRequests], tokens.Failed + c[APIRequestsFailed], tokens.Refused + c[APIRequestsRefused],
+		},
+		TokenRequests: tokens,
 	}
 }

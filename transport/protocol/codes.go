@@ -26,7 +26,7 @@ const (
 	CodeUnauthorized       = 40101 // no or wrong credentials
 	CodeIdentityMismatch   = 40102 // clientId against the credentials
 	CodeNoBasicOverPlain   = 40103
-	CodeConnectionLimit    = 40111
+	CodeConnectionLimit    = 40111 // of the account
 	CodeChannelLimit       = 40114
 	CodeKeyRevoked         = 40131
 	CodeTokenError         = 40140 // 40140–40149: a fresh token can cure it
@@ -35,6 +35,7 @@ const (
 	CodeTokenUnknown       = 40143
 	CodeBadJWT             = 40144
 	CodeBadToken           = 40145
+	CodeAppConnectionLimit = 40150 // connections of the app
 	CodeNoCapability       = 40160
 	CodeNeedsIdentity      = 40161
 	CodeNeedsOwner         = 40166 // own messages are meant, and the client is nobody in particular
@@ -48,6 +49,8 @@ const (
 	CodeEnumerationRunning = 42912
 	CodeRateChannel        = 42913
 	CodeRateOutbound       = 42915
+	CodeRateMessages       = 42917 // of an app or account
+	CodeRateRequests       = 42918
 	CodeFlood              = 42920 // the connection is ended for it
 	CodeInternal           = 50000
 	CodeInternalChannel    = 50001
@@ -119,6 +122,7 @@ var codeTable = map[int]codeEntry{
 	CodeTokenUnknown:       {401, "token unrecognised"},
 	CodeBadJWT:             {401, "invalid JWT format"},
 	CodeBadToken:           {401, "invalid token format"},
+	CodeAppConnectionLimit: {401, "connection limit of the app exceeded"},
 	CodeNoCapability:       {401, "operation not permitted with the provided capability"},
 	CodeNeedsIdentity:      {401, "operation needs an identified client"},
 	CodeNeedsOwner:         {401, "own messages cannot be told from others without a clientId"},
@@ -132,6 +136,8 @@ var codeTable = map[int]codeEntry{
 	CodeEnumerationRunning: {429, "another enumeration is running"},
 	CodeRateChannel:        {429, "channel's publish rate exceeded"},
 	CodeRateOutbound:       {429, "connection's delivery rate exceeded"},
+	CodeRateMessages:       {429, "message rate exceeded"},
+	CodeRateRequests:       {429, "request rate exceeded"},
 	CodeFlood:              {429, "connection ended for sending far above its rate limit"},
 	CodeInternal:           {500, "internal error"},
 	CodeInternalChannel:    {500, "internal channel error"},

@@ -73,6 +73,14 @@ func Refused(r channel.Refusal) *ErrorInfo {
 	case channel.TooLarge:
 		return Errorf(CodeTooLarge, "the message would exceed the size limit")
 	}
+	switch r {
+	case channel.TooManyChannels, channel.AccountChannels:
+		return NewError(CodeChannelLimit)
+	case channel.OpenedTooFast:
+		return Errorf(CodeChannelRate, "channels are opened faster than the limit channelRate allows; try again later")
+	case channel.TooFast:
+		return Errorf(CodeRateChannel, "more is published on the channel than the limit channelMessageRate allows; try again later")
+	}
 	return Errorf(CodeInternal, "the channel refused the request (%d)", r)
 }
 

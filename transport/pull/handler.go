@@ -121,7 +121,7 @@ func typesOf(q url.Values) (types uint, err error) {
 	if !q.Has("types") {
 		return 1<<dispatch.Occupied | 1<<dispatch.Vacated, nil
 	}
-	known := []dispatch.Kind{dispatch.Occupied, dispatch.Vacated, dispatch.Opened, dispatch.Closed}
+	known := []dispatch.Kind{dispatch.Occupied, dispatch.Vacated, dispatch.Opened, dispatch.Closed, dispatch.LimitNear, dispatch.LimitOver}
 	for _, name := range strings.Split(q.Get("types"), ",") {
 		i := slices.IndexFunc(known, func(k dispatch.Kind) bool { return k.String() == name })
 		if i < 0 {

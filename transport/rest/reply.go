@@ -132,6 +132,9 @@ func (c *call) failWith(err *protocol.ErrorInfo, body func(protocol.Format) []by
 	head := c.w.Header()
 	head.Set("X-Ably-Errorcode", strconv.Itoa(err.Code))
 	head.Set("X-Ably-Errormessage", headerText(err.Message))
+	if err.StatusCode == http.StatusTooManyRequests {
+		head.Set("Retry-After", "1") // limits are per second
+	}
 	c.reply(err.StatusCode, body(c.format))
 }
 

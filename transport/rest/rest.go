@@ -13,6 +13,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/meter"
 	"innkeeper/transport/protocol"
 )
@@ -44,6 +45,8 @@ type Config struct {
 	Authority Authority
 	// Apps serves POST /apps and DELETE /apps/{id}: anybody may make an app. It needs an Authority.
 	Apps bool
+	// Gates says what apps may ask for; nil: anything.
+	Gates *limits.Gates
 	// Stats answers GET /stats; nil does not serve it.
 	Stats interface {
 		Find(meter.Query) (entries []meter.Entry, more bool, err error)
@@ -107,6 +110,7 @@ type call struct {
 
 	app      string // whom the request is counted for, once it is known
 	forToken bool
+	over     bool // the app has asked for more than it may
 }
 
 // ServeHTTP serves one request.

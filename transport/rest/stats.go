@@ -11,24 +11,27 @@ import (
 	"time"
 
 	"innkeeper/transport/auth"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/meter"
 	"innkeeper/transport/protocol"
 )
 
 // Requests counts the requests for one app since the start. Those whose sender is not known are nobody's.
 type Requests struct {
-	Tokens, TokensFailed uint64 // POST …/requestToken
-	Others, OthersFailed uint64
+	Tokens, TokensFailed, TokensRefused uint64 // POST …/requestToken
+	Others, OthersFailed, OthersRefused uint64
 }
 
-type requestCounters struct{ tokens, tokensFailed, others, othersFailed atomic.Uint64 }
+// requestCounters are by kind (others, tokens) and end (succeeded, failed, refused because of a limit).
+type requestCounters [2][3]atomic.Uint64
 
 // Requests reads the counters of all apps.
 func (h *Handler) Requests() map[string]Requests {
 	apps := map[string]Requests{}
 	h.byApp.Range(func(app, v any) bool {
 		n := v.(*requestCounters)
-		apps[app.(string)] = Requests{n.tokens.Load(), n.tokensFailed.Load(), n.others.Load(), n.othersFailed.Load()}
+		o, t := &n[0], &n[1]
+		apps[app.(string)] = Requests{t[0].Load(), t[1].Load(), t[2].Load(), o[0].Load(), o[1].Load(), o[2].Load()}
 		return true
 	})
 	return apps
@@ -42,17 +45,33 @@ func (c *call) identify(r *http.Request, query url.Values) (auth.Identity, *prot
 	id, err := c.Handler.identify(r, query)
 	if err == nil && c.app == "" {
 		c.app = id.App
+		err = c.spend()
 	}
 	return id, err
 }
 
 // countToken counts the request as one for a token. Keys that do not exist have nobody to count for.
-func (c *call) countToken(keyName string) {
+func (c *call) countToken(keyName string) *protocol.ErrorInfo {
 	c.forToken = true
 	app, id, _ := strings.Cut(keyName, ".")
 	if _, ok := c.cfg.Keys.Lookup(app, id); ok {
 		c.app = app
+		return c.spend()
 	}
+	return nil
+}
+
+// spend takes the request off what its app and account may ask for per second.
+func (c *call) spend() *protocol.ErrorInfo {
+	if c.cfg.Gates == nil {
+		return nil
+	}
+	r := c.cfg.Gates.Of(c.app).Spend(limits.APIRequestRate, 1)
+	if r == nil {
+		return nil
+	}
+	c.over = true
+	return r.Info()
 }
 
 // served counts a request that has its answer.
@@ -65,15 +84,16 @@ func (c *call) served(err *protocol.ErrorInfo) {
 		v, _ = c.byApp.LoadOrStore(c.app, new(requestCounters))
 	}
 	n := v.(*requestCounters)
-	which := [2][2]*atomic.Uint64{{&n.others, &n.othersFailed}, {&n.tokens, &n.tokensFailed}}
 	kind, end := 0, 0
 	if c.forToken {
 		kind = 1
 	}
-	if err != nil {
+	if c.over {
+		end = 2
+	} else if err != nil {
 		end = 1
 	}
-	which[kind][end].Add(1)
+	n[kind][end].Add(1)
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(c.r, c.app, err)
 	}
@@ -126,44 +146,8 @@ func (c *call) stats() *protocol.ErrorInfo {
 
 func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
 	q = meter.Query{Limit: limitDefault, ToMs: time.Now().UnixMilli()}
-	bad := func(err error) *protocol.ErrorInfo {
-		return protocol.Errorf(protocol.CodeBadParamValue, "%v", err)
-	}
-	unit := c.query.Get("unit")
-	if unit == "" {
-		unit = c.query.Get("by")
-	}
-	var failure error
-	if q.Unit, failure = meter.ParseUnit(unit); failure != nil {
-		return q, bad(failure)
-	}
-	if text := c.query.Get("start"); text != "" {
-		if q.FromMs, _, failure = meter.ParseTime(text); failure != nil {
-			return q, bad(failure)
-		}
-	}
-	if text := c.query.Get("end"); text != "" {
-		if _, q.ToMs, failure = meter.ParseTime(text); failure != nil {
-			return q, bad(failure)
-		}
-	}
-	if q.FromMs > q.ToMs {
-		return q, protocol.Errorf(protocol.CodeBadParamValue, "start lies behind end")
-	}
-	q.FromMs = q.Unit.Start(q.FromMs) // the interval that it lies in is meant, too
-	if text := c.query.Get("limit"); text != "" {
-		n, failure := strconv.Atoi(text)
-		if failure != nil || n < 1 || n > limitMax {
-			return q, protocol.Errorf(protocol.CodeBadParamValue, "limit has to be a number from 1 to %d, this is %.40q", limitMax, text)
-		}
-		q.Limit = n
-	}
-	switch text := c.query.Get("direction"); text {
-	case "", "backwards":
-	case "forwards":
-		q.Forwards = true
-	default:
-		return q, protocol.Errorf(protocol.CodeBadParamValue, `direction has to be "backwards" or "forwards", this is %.40q`, text)
+	if bad := q.Read(c.query); bad != nil {
+		return q, protocol.Errorf(protocol.CodeBadParamValue, "%v", bad)
 	}
 	return q, nil
 }

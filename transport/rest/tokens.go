@@ -54,7 +54,9 @@ func (c *call) replyDocument(status int, v any) *protocol.ErrorInfo {
 }
 
 func (c *call) requestToken(keyName string) *protocol.ErrorInfo {
-	c.countToken(keyName)
+	if err := c.countToken(keyName); err != nil {
+		return err
+	}
 	text, err := c.document()
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ type Config struct {
 	StateEvents StateEvents `koanf:"state_events"`
 	Channels    Channels    `koanf:"channels"`
 	Auth        Auth        `koanf:"auth"`
+	Admin       Admin       `koanf:"admin"`
+	Meter       Meter       `koanf:"meter"`
 	Cluster     Cluster     `koanf:"cluster"`
 	Log         Log         `koanf:"log"`
 }
@@ -118,6 +120,19 @@ type Channels struct {
 // Auth sets who may do what beyond the apps of the configuration.
 type Auth struct {
 	AppsAPI bool `koanf:"apps_api" help:"Let anybody make apps with POST /apps, as test suites of SDKs do. Not for production."`
+}
+
+// Admin sets who may use the admin API.
+type Admin struct {
+	Tokens []string `koanf:"tokens" help:"Let in who shows one, as a Bearer token, to the control API and to whatever changes something. Without any only this machine is let in to the control API."`
+}
+
+// Meter sets for how long is kept what was measured.
+type Meter struct {
+	Minutes time.Duration `koanf:"minutes" help:"How long figures of minutes are kept."`
+	Hours   time.Duration `koanf:"hours" help:"How long figures of hours are kept."`
+	Days    time.Duration `koanf:"days" help:"How long figures of days are kept."`
+	Months  time.Duration `koanf:"months" help:"How long figures of months are kept; the longest."`
 }
 
 // Cluster sets what all nodes must agree on.

@@ -190,7 +190,7 @@ func describe(path string, v any) string {
 }
 
 func isSecret(path string) bool {
-	return strings.Contains(path, ".keys[") || strings.Contains(path, ".keys") || strings.Contains(path, ".headers[") || strings.Contains(path, ".secrets")
+	return strings.Contains(path, ".keys[") || strings.Contains(path, ".keys") || strings.Contains(path, ".headers[") || strings.Contains(path, ".secrets") || strings.HasPrefix(path, "admin.tokens")
 }
 
 // parseText turns the text of a flag or variable into what the file would hold for a setting.

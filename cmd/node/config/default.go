@@ -4,6 +4,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"innkeeper/transport/meter"
 )
 
 // DefaultTargetTimeout bounds one request to a target. It must stay below a leader's lease: a request of a leader that
@@ -39,8 +41,12 @@ func Default() Config {
 			Retention: 1_000_000, RetentionMax: 4_000_000, RetentionMaxBytes: 512 << 20,
 		},
 		Channels: Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, PresenceMembers: 200, Retention: 2 * time.Minute},
-		Cluster:  Cluster{Partitions: 128, TrustRefused: new(true)},
-		Log:      Log{Level: "info", Format: "text"},
+		Meter: Meter{
+			Minutes: meter.DefaultRetention[meter.Minute], Hours: meter.DefaultRetention[meter.Hour],
+			Days: meter.DefaultRetention[meter.Day], Months: meter.DefaultRetention[meter.Month],
+		},
+		Cluster: Cluster{Partitions: 128, TrustRefused: new(true)},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 

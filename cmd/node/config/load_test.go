@@ -61,6 +61,8 @@ apps:
        timeout: 1500ms, lanes: 4, batch_size: 50, linger: 0s, tls: {server_name: sink.example}}
 state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000, retention_max: 6000, retention_max_bytes: 7000000, retention_age: 8h}
 channels: {idle_close: 61s, occupancy_interval: 2s, presence_members: 300, retention: 3m}
+admin: {tokens: [a-token-that-is-long]}
+meter: {minutes: 48h, hours: 72h, days: 96h, months: 120h}
 cluster: {partitions: 64, trust_refused: false, id: abc}
 log: {level: debug, format: json}
 `)
@@ -87,6 +89,8 @@ log: {level: debug, format: json}
 		}},
 		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000, RetentionMax: 6000, RetentionMaxBytes: 7_000_000, RetentionAge: 8 * time.Hour},
 		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, PresenceMembers: 300, Retention: 3 * time.Minute},
+		Admin:       Admin{Tokens: []string{"a-token-that-is-long"}},
+		Meter:       Meter{Minutes: 48 * time.Hour, Hours: 72 * time.Hour, Days: 96 * time.Hour, Months: 120 * time.Hour},
 		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
 		Log:         Log{Level: "debug", Format: "json"},
 	}
@@ -265,6 +269,10 @@ func TestRefused(t *testing.T) {
 		{"negative delay", "state_events: {vacated_delay: -1s}" + app, []string{"state_events.vacated_delay: -1s is negative"}},
 		{"negative grace", "state_events: {restart_grace: -1s}" + app, []string{"state_events.restart_grace"}},
 		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},
+		{"a short token", "admin: {tokens: [short]}" + app, []string{"admin.tokens[0]: has 5 characters", "openssl rand"}},
+		{"a token with a space", "admin: {tokens: ['a token that is long']}" + app, []string{"admin.tokens[0]: holds white space"}},
+		{"minutes for ever", "meter: {minutes: 9000h}" + app, []string{"meter.minutes: 9000h0m0s is out of range", "to 1488h0m0s"}},
+		{"hours shorter than minutes", "meter: {hours: 100h}" + app, []string{"meter.hours: 100h0m0s is shorter than the 168h0m0s"}},
 		{"no members", "channels: {presence_members: 0}" + app, []string{"channels.presence_members: 0 is out of range", "from 1 to 100000 members"}},
 		{"long interval", "channels: {occupancy_interval: 1m}" + app, []string{"channels.occupancy_interval: 1m0s is too long", "15s"}},
 		{"no retention", "state_events: {retention: 0}" + app, []string{"state_events.retention: 0 is out of range"}},

@@ -9,7 +9,7 @@ import (
 )
 
 // sources are what a rule can listen to.
-var sources = []string{"channel.state", "channel.lifecycle", "channel.message", "channel.presence", "channel.occupancy"}
+var sources = []string{"channel.state", "channel.lifecycle", "channel.message", "channel.presence", "channel.occupancy", "limits"}
 
 func (c checker) rules(at string, app *App) {
 	seen := map[string]int{}
@@ -45,6 +45,8 @@ func (c checker) form(at string, app *App, rule *Rule) {
 	switch state := rule.Source == "channel.state"; {
 	case t.Format == "ably" && state:
 		c.bad(at+".format", "ably has no words for the source channel.state; write innkeeper or centrifugo, or take the source channel.lifecycle")
+	case t.Format == "ably" && rule.Source == dispatch.SourceLimits:
+		c.bad(at+".format", "ably has no words for the source limits; write innkeeper")
 	case t.Format != "ably" && dispatch.IsTap(rule.Source):
 		c.bad(at+".format", "the source %s has the format ably only; write format: ably", rule.Source)
 	case t.Format == "centrifugo" && !state:

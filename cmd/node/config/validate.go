@@ -36,6 +36,8 @@ func (c checker) all() {
 	c.apps()
 	c.durations()
 	c.cluster()
+	c.meter()
+	c.admin()
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.cfg.Log.Format, "text", "json")
 }

@@ -1,0 +1,250 @@
+package transport
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/limits"
+	"innkeeper/transport/protocol"
+)
+
+// flood is how many times its rate a connection may try to publish before it is ended.
+const flood = 20
+
+// A connection that comes back meets the limit while its old socket is not quite gone: it is given this much time.
+const (
+	comebackTries = 5
+	comebackWait  = 500 * time.Millisecond
+)
+
+// rates are what is left of one connection's own rates. A connection without limits has none.
+type rates struct {
+	in, flood limits.Bucket // owned by the read loop
+}
+
+// admit says whether a client that is welcome may have its connection, nil if it may; a refused one was told. It may wait
+// for the leader's word. The caller makes the connection count, then calls settle.
+func (c *conn) admit() (settle func(), refusal *protocol.ErrorInfo) {
+	app := c.identity.App
+	c.gate = c.g.cfg.Gates.Of(app)
+	if r := c.gate.Spend(limits.ConnectionRate, 1); r != nil {
+		refusal = r.Info()
+		c.dismiss(endLimited, 1013, refusal)
+	} else if purse := c.g.cfg.Purse; purse != nil && purse.Limited(limits.Connections, app) {
+		if refusal = c.askLeave(purse); refusal == nil {
+			return func() { purse.Settle(limits.Connections, app) }, nil
+		}
+	}
+	if refusal != nil {
+		c.g.tallies.of(app).connectsRefused.Add(1)
+		return nil, refusal
+	}
+	return func() {}, nil
+}
+
+// askLeave asks for leave to have one more connection.
+func (c *conn) askLeave(purse *limits.Purse) *protocol.ErrorInfo {
+	tries := 1
+	if c.resumed {
+		tries = comebackTries
+	}
+	verdict, scope := limits.Full, limits.Scope("")
+	for i := 0; i < tries && verdict == limits.Full; i++ {
+		if i > 0 {
+			time.Sleep(comebackWait)
+		}
+		verdict, scope = waitForLeave(purse, limits.Connections, c.identity.App)
+	}
+	switch verdict {
+	case limits.Granted:
+		return nil
+	case limits.Full:
+		c.gate.Refused(limits.Connections)
+		err := (&limits.Refusal{Name: limits.Connections, Scope: scope, Hard: c.g.cfg.Gates.Hard(scope, limits.Connections)}).Info()
+		c.fail(endLimited, 1008, err)
+		return err
+	}
+	err := protocol.Errorf(protocol.CodeTimeout, "it could not be found out in time whether the app may have one more connection; reconnect")
+	c.dismiss(endLimited, 1013, err)
+	return err
+}
+
+// waitForLeave waits for the answer.
+func waitForLeave(p *limits.Purse, n limits.Name, app string) (limits.Verdict, limits.Scope) {
+	type answer struct {
+		verdict limits.Verdict
+		scope   limits.Scope
+	}
+	wait := make(chan answer, 1)
+	p.Ask(time.Now(), n, app, func(v limits.Verdict, s limits.Scope) { wait <- answer{v, s} })
+	a := <-wait
+	return a.verdict, a.scope
+}
+
+// maxMessageSize is what one publish of an app may have, in bytes.
+func (g *Gateway) maxMessageSize(gate *limits.Gate) int {
+	return int(limits.Tighter(int64(g.cfg.MaxMessageSize), gate.Single(limits.MessageSize)))
+}
+
+// limitPublish says whether the connection, and its app, may publish n messages now. ended: it tried so often that it was
+// ended.
+func (c *conn) limitPublish(n int) (err *protocol.ErrorInfo, ended bool) {
+	if hard := c.gate.Single(limits.ConnectionInRate); hard > 0 {
+		if c.rates == nil {
+			c.rates = &rates{}
+		}
+		now, rate := time.Since(c.g.start), float64(hard)
+		refusal := &limits.Refusal{Name: limits.ConnectionInRate, Scope: limits.AppScope(c.identity.App), Hard: hard}
+		if _, ok := c.rates.flood.Take(now, n, flood*rate, flood*rate); !ok {
+			c.gate.Refused(limits.ConnectionInRate)
+			c.fail(endFlood, 1008, protocol.Errorf(protocol.CodeFlood,
+				"the connection published more than %d times the limit of %d messages per second and is ended", flood, hard))
+			return nil, true
+		}
+		if _, ok := c.rates.in.Take(now, n, rate, rate); !ok {
+			c.gate.Refused(limits.ConnectionInRate)
+			return refusal.Info(), false
+		}
+	}
+	if r := c.gate.Spend(limits.MessageRate, n); r != nil {
+		return r.Info(), false
+	}
+	return nil, false
+}
+
+// maxInboundRate is what the client is told that it may publish per second.
+func (c *conn) maxInboundRate() int {
+	return int(limits.Tighter(int64(c.g.cfg.MaxInboundRate), c.gate.Single(limits.ConnectionInRate)))
+}
+
+// outbound is what is left of what may be delivered to a connection. Shards share it.
+type outbound struct {
+	mu     sync.Mutex
+	bucket limits.Bucket
+}
+
+func (c *conn) mayDeliver(n int, hard int64) bool {
+	o := c.outbound.Load()
+	if o == nil {
+		c.outbound.CompareAndSwap(nil, &outbound{})
+		o = c.outbound.Load()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.bucket.Take(time.Since(c.g.start), n, float64(hard), float64(hard))
+	return ok
+}
+
+// throttled says whether an attachment is to be left out, since its connection gets more than it may. It then misses what
+// comes for a second, and is told so.
+func (s *shard) throttled(a *attachment, d *channel.Delivery, hard int64) bool {
+	if a.throttled {
+		return true
+	}
+	if a.conn.mayDeliver(max(len(d.Messages), len(d.Presence)), hard) {
+		return false
+	}
+	a.throttled = true
+	a.conn.gate.Refused(limits.ConnectionOutRate)
+	s.resting = append(s.resting, rest{a, a.turn, time.Now().Add(throttleFor)})
+	return true
+}
+
+const throttleFor = time.Second
+
+// rest is an attachment that hears nothing for a while.
+type rest struct {
+	a     *attachment
+	turn  uint32
+	until time.Time
+}
+
+// rouse lets attachments hear again that were left out for long enough.
+func (s *shard) rouse(now time.Time) {
+	n := 0
+	for n < len(s.resting) && !now.Before(s.resting[n].until) {
+		r := &s.resting[n]
+		n++
+		a := r.a
+		a.throttled = false
+		if a.ch == nil || !a.listening || a.turn != r.turn {
+			continue
+		}
+		s.lost.Add(1)
+		hard := a.conn.gate.Single(limits.ConnectionOutRate)
+		s.sendAttached(a, a.ch.serial, 0, protocol.Errorf(protocol.CodeContinuityLost,
+			"more than the limit of %d messages per second came for the connection (%d); some of them were left out", hard, protocol.CodeRateOutbound))
+		s.sync(a)
+	}
+	s.resting = append(s.resting[:0:0], s.resting[n:]...)
+}
+
+// turnedAway refuses the attaches that a channel's owner did not open the channel for.
+func (s *shard) turnedAway(p *partition, m *channel.Refused) {
+	ch := p.channels[channelKey{m.App, m.Name}]
+	if ch == nil || m.Version < ch.version {
+		return
+	}
+	var refused []*attachment
+	for _, a := range ch.waiting[:len(ch.waiting)-ch.fresh] {
+		if a.version <= m.Version {
+			refused = append(refused, a)
+		}
+	}
+	err := s.g.opening(m.App, m.Why)
+	for _, a := range refused {
+		s.remove(a)
+		s.refused.Add(1)
+		s.sendNew(a.conn, func(dst []byte) []byte {
+			if m.Why == channel.TooManyChannels || m.Why == channel.AccountChannels {
+				return protocol.AppendChannelError(dst, a.conn.format, a.name, err)
+			}
+			return protocol.AppendDetached(dst, a.conn.format, a.name, err) // tries again by itself
+		})
+	}
+	if len(ch.attachments) > 0 {
+		s.touch(ch) // the owner forgot what it had been told
+	}
+}
+
+// opening says why a channel of an app was not opened, or nothing published there.
+func (g *Gateway) opening(app string, why channel.Refusal) *protocol.ErrorInfo {
+	hard := func(scope limits.Scope, n limits.Name) *protocol.ErrorInfo {
+		return (&limits.Refusal{Name: n, Scope: scope, Hard: g.cfg.Gates.Hard(scope, n)}).Info()
+	}
+	switch why {
+	case channel.TooManyChannels:
+		return hard(limits.AppScope(app), limits.Channels)
+	case channel.AccountChannels:
+		return hard(g.cfg.Gates.Account(app), limits.Channels)
+	case channel.TooFast:
+		g.cfg.Gates.Of(app).Refused(limits.ChannelMessageRate)
+	}
+	return protocol.Refused(why)
+}
+
+// limited says whether an error means that a limit was met, and not that something was wrong.
+func limited(err *protocol.ErrorInfo) bool {
+	return err.StatusCode == 429 || err.Code == protocol.CodeChannelLimit
+}
+
+// fault counts messages that were not taken.
+func (t *tally) fault(err *protocol.ErrorInfo, n int, rest bool) {
+	if t == nil || err == nil || n == 0 {
+		return
+	}
+	of := &t.realtimeFaults
+	if rest {
+		of = &t.restFaults
+	}
+	if limited(err) {
+		of.refused.Add(uint64(n))
+	} else {
+		of.failed.Add(uint64(n))
+	}
+}
+
+// faults are messages that were not taken: because of a limit, or for another reason.
+type faults struct{ refused, failed atomic.Uint64 }
