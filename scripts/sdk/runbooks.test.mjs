@@ -81,8 +81,9 @@ class Machine {
     assert.equal(r.status, 200, path);
     return r.json();
   }
-  events = async () => (await this.get('/events?limit=10000')).events;
-  occupied = async () => (await this.get('/occupied')).channels.map((c) => c.channel).sort();
+  // What is asked of the leader misses nothing that was confirmed before, whichever node answers.
+  events = async () => (await this.get('/events?limit=10000&consistency=leader')).events;
+  occupied = async () => (await this.get('/occupied?consistency=leader')).channels.map((c) => c.channel).sort();
   // client is an SDK client of this node.
   client() {
     const c = new Ably.Realtime({ key, endpoint: '127.0.0.1', port: this.base, tls: false, logLevel: 0, disconnectedRetryTimeout: 200 });
