@@ -120,9 +120,11 @@ func (m *machine) start() {
 	})
 }
 
-// kill ends the process as kill -9 does.
+// kill ends the process as kill -9 does: it says nothing more to anybody, not even to one while it loses another.
 func (m *machine) kill() {
+	m.w.net.Pause(m.ip)
 	m.w.net.Kill(m.ip)
+	m.w.net.Resume(m.ip)
 	m.node.Kill()
 	m.stop()
 	<-m.done
