@@ -154,8 +154,10 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 	})
 	leave()
 	ears.Wait()
+	var missed []string
 	for _, t := range talkers {
-		violations = slices.Concat(violations, t.missed(all), t.ear.faults, t.trouble)
+		violations = slices.Concat(violations, t.ear.faults, t.trouble)
+		missed = append(missed, t.missed(all)...)
 	}
 	sdkSaid := "no official SDK took part (" + why + ")"
 	if sdk != nil {
@@ -165,13 +167,14 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		}
 		heard := 0
 		for _, e := range listeners {
-			violations = slices.Concat(violations, e.missed(theirs, all), e.faults)
+			violations = append(violations, e.faults...)
+			missed = append(missed, e.missed(theirs, all)...)
 			heard += e.heard
 		}
 		violations = append(violations, trouble...)
 		sdkSaid = fmt.Sprintf("%d clients of ably-js on %d channels heard %d messages", len(listeners), len(theirs), heard)
 	}
-	return c.report(talkers, all, kills, lasted, sdkSaid), violations, nil
+	return c.report(talkers, all, kills, lasted, sdkSaid), append(violations, missed...), nil
 }
 
 // talkers are the clients: at each node each channel has one that publishes and subscribes.
