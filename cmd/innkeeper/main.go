@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -34,6 +35,12 @@ type commands struct {
 	Stats   statsCmd   `cmd:"" help:"Show what an app had open and did, with its peaks."`
 
 	Drain drainCmd `cmd:"" help:"Have a node hand over what it has and stop."`
+
+	Apps       appsCmd       `cmd:"" help:"List, make and change apps of a running cluster."`
+	Keys       keysCmd       `cmd:"" help:"List, make, change and revoke keys."`
+	Namespaces namespacesCmd `cmd:"" help:"List, make and change namespaces."`
+	Rules      rulesCmd      `cmd:"" help:"List, make and change rules: which events go where."`
+	Limits     limitsCmd     `cmd:"" help:"List and set what apps and accounts may have and do."`
 
 	Backup  backupCmd  `cmd:"" help:"Save what a running cluster has agreed on to a file."`
 	Restore restoreCmd `cmd:"" help:"Make the data directory of a new cluster from a backup."`
@@ -100,7 +107,7 @@ func run(args []string, w world) (code int) {
 		fmt.Fprintf(w.stderr, "innkeeper: %v\nTry \"innkeeper --help\", or \"innkeeper COMMAND --help\".\n", err)
 		return exitUsage
 	}
-	err = ctx.Run(w)
+	err = ctx.Run(w, kind(strings.Fields(ctx.Command())[0]))
 	if err == nil {
 		return exitOK
 	}

@@ -79,9 +79,9 @@ func (c statsCmd) Run(w world) error {
 
 // statsColumns are what the table shows.
 var statsColumns = []struct{ head, entry string }{
-	{"CHANNELS PEAK", "channels.peak"}, {"MEAN", "channels.mean"}, {"MIN", "channels.min"}, {"OPENED", "channels.opened"},
-	{"CONNECTIONS PEAK", "connections.all.peak"}, {"MEAN", "connections.all.mean"}, {"MIN", "connections.all.min"},
-	{"MESSAGES IN", "messages.inbound.all.all.count"}, {"OUT", "messages.outbound.all.all.count"},
+	{"CHANNELS PEAK", "channels.peak"}, {"MEAN", "channels.mean"}, {"MIN", "channels.min"}, {"OPENED", "channels.opened"}, {"REFUSED", "channels.refused"},
+	{"CONNECTIONS PEAK", "connections.all.peak"}, {"MEAN", "connections.all.mean"}, {"MIN", "connections.all.min"}, {"REFUSED", "connections.all.refused"},
+	{"MESSAGES IN", "messages.inbound.all.all.count"}, {"OUT", "messages.outbound.all.all.count"}, {"REFUSED", "messages.all.all.refused"},
 }
 
 func showStats(w world, list []meter.Flat) error {

@@ -114,7 +114,7 @@ func (n *Node) Start() {
 	host := n.sim.Net.Revive(n.IP)
 	built, err := node.New(node.Options{
 		Config: n.config(), Net: host, Disk: n.disk.Load(), Boottime: n.boottime, Logger: n.sim.logger(n.Index),
-		Log: n.sim.Options.tune,
+		Log: n.sim.Options.tune, TrustAdmin: true,
 	})
 	if err != nil {
 		n.trouble("cannot start", err)
