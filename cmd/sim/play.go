@@ -71,6 +71,8 @@ func (s *Sim) hurt(f Fault) {
 		s.note("nodes %d and %d accept each other again", f.Node, f.Peer)
 	case Transfer:
 		s.transfer()
+	case Repartition:
+		s.divide(f.Number)
 	case Replace:
 		s.replace(nodes[f.Node])
 	case Join:

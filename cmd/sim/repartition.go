@@ -58,6 +58,15 @@ func (s *Sim) Recut(numbers []int, strikes ...Strike) (*History, []Violation) {
 	return s.Finish()
 }
 
+// divide asks for another number of partitions. That it cannot be is no failure: not all may be open.
+func (s *Sim) divide(n int) {
+	if err := s.post(fmt.Sprintf("/cluster/repartition?partitions=%d", n)); err != nil {
+		s.note("the number of partitions is not changed to %d: %v", n, err)
+		return
+	}
+	s.note("there are %d partitions", n)
+}
+
 // repartition has the number of partitions changed. A leader that is about to go may not say whether it did.
 func (s *Sim) repartition(n int) {
 	var err error

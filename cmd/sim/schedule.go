@@ -12,33 +12,34 @@ import (
 // FaultKind is one way to hurt a cluster.
 type FaultKind uint8
 
-// The kinds of fault. All but Join, Jump, Transfer and Replace are undone after a while.
+// The kinds of fault. All but Join, Jump, Transfer, Replace and Repartition are undone after a while.
 const (
-	KillNode   FaultKind = iota // kill -9; it starts again
-	KillLeader                  // whoever leads then
-	KillAll                     // every node at once
-	StopNode                    // a graceful stop
-	CutPair                     // two nodes, in one or both directions
-	CutNode                     // a node from all others; its clients reach it
-	Isolate                     // a node from everybody
-	Pause                       // SIGSTOP
-	CutClient                   // a client from everybody
-	HookDown                    // the webhook receiver
-	Join                        // one more node
-	Jump                        // a node's clock leaps forward
-	SlowDisk                    // each write of a node's log takes a while
-	BadDisk                     // the next write of a node's log fails, and the node must stop by itself
-	FullDisk                    // so does every later one, until there is room
-	SlowWire                    // what goes between two nodes takes long, packets get lost and overtake each other
-	RejectPair                  // a firewall between two nodes answers with resets
-	Transfer                    // the leader hands the lead to another
-	Replace                     // a node leaves for good, and one with an empty disk comes in its place
+	KillNode    FaultKind = iota // kill -9; it starts again
+	KillLeader                   // whoever leads then
+	KillAll                      // every node at once
+	StopNode                     // a graceful stop
+	CutPair                      // two nodes, in one or both directions
+	CutNode                      // a node from all others; its clients reach it
+	Isolate                      // a node from everybody
+	Pause                        // SIGSTOP
+	CutClient                    // a client from everybody
+	HookDown                     // the webhook receiver
+	Join                         // one more node
+	Jump                         // a node's clock leaps forward
+	SlowDisk                     // each write of a node's log takes a while
+	BadDisk                      // the next write of a node's log fails, and the node must stop by itself
+	FullDisk                     // so does every later one, until there is room
+	SlowWire                     // what goes between two nodes takes long, packets get lost and overtake each other
+	RejectPair                   // a firewall between two nodes answers with resets
+	Transfer                     // the leader hands the lead to another
+	Replace                      // a node leaves for good, and one with an empty disk comes in its place
+	Repartition                  // another number of partitions
 	numFaults
 )
 
 var faultNames = [numFaults]string{
 	"kill", "kill leader", "kill all", "stop", "cut", "cut off", "isolate", "pause", "cut client", "hook", "join", "clock jump", "slow disk",
-	"bad disk", "full disk", "slow wire", "reject", "transfer", "replace",
+	"bad disk", "full disk", "slow wire", "reject", "transfer", "replace", "repartition",
 }
 
 func (k FaultKind) String() string { return faultNames[k] }
@@ -56,6 +57,7 @@ type Fault struct {
 	Mode    HookMode
 	Delay   time.Duration // SlowDisk: of each write; SlowWire: of each packet
 	Share   float64       // BadDisk: how much of the write is there all the same
+	Number  int           // Repartition: of partitions
 }
 
 func (f Fault) String() string {
@@ -63,6 +65,8 @@ func (f Fault) String() string {
 	fmt.Fprintf(&b, "%8.3fs %-11s", f.At.Seconds(), f.Kind)
 	switch f.Kind {
 	case KillLeader, KillAll, Join, Transfer:
+	case Repartition:
+		fmt.Fprintf(&b, " to %d", f.Number)
 	case CutPair:
 		way := "both ways"
 		if f.OneWay {
@@ -107,7 +111,7 @@ func (s Schedule) String() string {
 // weights say how often each kind is drawn.
 var weights = [numFaults]int{
 	KillNode: 6, KillLeader: 4, KillAll: 1, StopNode: 3, CutPair: 4, CutNode: 4, Isolate: 3, Pause: 4,
-	CutClient: 3, HookDown: 4, Join: 1, Jump: 2, SlowDisk: 3, BadDisk: 2, FullDisk: 1, SlowWire: 3, RejectPair: 2, Transfer: 2, Replace: 1,
+	CutClient: 3, HookDown: 4, Join: 1, Jump: 2, SlowDisk: 3, BadDisk: 2, FullDisk: 1, SlowWire: 3, RejectPair: 2, Transfer: 2, Replace: 1, Repartition: 2,
 }
 
 // rest is how long a node is left alone after a fault of its own, so that two silences do not add up to one that is
@@ -163,6 +167,8 @@ func Random(rng *rand.Rand, span time.Duration, o Options) Schedule {
 			}
 		case Transfer:
 			f.For = 0
+		case Repartition:
+			f.For, f.Number = 0, 8<<rng.IntN(4)
 		case Jump:
 			f.For = between(rng, time.Second, time.Minute)
 		case SlowDisk:
