@@ -469,6 +469,9 @@ func (p *presence) page(q *PresenceQuery, r *PresencePage) {
 	if q.ConnID != "" && q.AfterConn < q.ConnID {
 		i, _ = p.of(q.ConnID)
 	}
+	if q.ClientID == "" && q.ConnID == "" {
+		r.Members = make([]Member, 0, min(limit, len(p.members)-i))
+	}
 	bytes := 0
 	for ; i < len(p.members); i++ {
 		m := p.members[i]
