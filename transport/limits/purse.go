@@ -39,6 +39,15 @@ type Purse struct {
 type leave struct {
 	most  int64 // that may be open here
 	spare int64 // of it, worth keeping without use
+	hard  int64 // the threshold under which it was given
+}
+
+// under takes leave back that was given when the limit was higher.
+func (l *leave) under(hard int64) {
+	if hard < l.hard {
+		l.most, l.spare = 0, 0
+	}
+	l.hard = hard
 }
 
 type waiter struct {
@@ -100,7 +109,10 @@ func (p *Purse) take(n Name, app string) (short Scope) {
 				continue
 			}
 			l := p.leave[Key{s.id, n}]
-			if l == nil || p.open(n, s) >= l.most {
+			if l == nil {
+				return s.id
+			}
+			if l.under(s.limits[n].Hard); p.open(n, s) >= l.most {
 				return s.id
 			}
 		}
@@ -142,6 +154,7 @@ func (p *Purse) Begin() (holds []Hold, ok bool) {
 				l = &leave{}
 				p.leave[key] = l
 			}
+			l.under(s.limits[n].Hard)
 			h := Hold{Key: key, Used: p.open(n, s)}
 			h.Keep = max(min(l.most-h.Used, l.spare), 0)
 			l.most = h.Used + h.Keep
