@@ -325,6 +325,10 @@ func TestAllowed(t *testing.T) {
 			h.Receipts[3].Events[2].TimeMs = ms(15.05)
 			h.Receipts[4].Events[3].TimeMs = ms(15.05)
 		}},
+		{"a message is lost with its owner, which had lost its follower", func(h *History) {
+			h.Messages[0].Serial, h.Messages[1].Serial = "1@a:0", "2@b:0"
+			h.Listenings[0].Heard = []Heard{{Client: 0, Number: 2, Serial: "2@b:0"}}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := clean()

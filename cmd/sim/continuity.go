@@ -11,6 +11,7 @@ import (
 // enough in between for copies to be whole again. Nobody may be told of a gap. Options.Clients must be negative, and
 // Options.Channels is how many channels there are.
 func (s *Sim) Continuity(kills int) (*History, []Violation) {
+	s.rec.record(func(h *History) { h.Gentle = true })
 	if !s.Ready() {
 		s.fail("the new cluster does not get ready")
 	}

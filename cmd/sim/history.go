@@ -157,6 +157,7 @@ type History struct {
 	Delay       func(channel string) time.Duration
 	Holds       func(channel string, m Mode) bool // whether an attachment with these modes occupies the channel
 	Partitions  int
+	Gentle      bool // no node was hurt soon after another one
 	Bounded     bool // events may be forgotten before they are delivered
 	Began       time.Time
 	Quiet       time.Time // after this nothing was done to the cluster, nor by the clients
