@@ -120,11 +120,9 @@ func (m *machine) start() {
 	})
 }
 
-// kill ends the process as kill -9 does: it says nothing more to anybody, not even to one while it loses another.
+// kill ends the process as kill -9 does.
 func (m *machine) kill() {
-	m.w.net.Pause(m.ip)
 	m.w.net.Kill(m.ip)
-	m.w.net.Resume(m.ip)
 	m.node.Kill()
 	m.stop()
 	<-m.done

@@ -200,9 +200,8 @@ func (e *end) abort(err error) {
 	e.c.settle()
 }
 
-// die ends the sides of the connection that belong to a process that is gone.
-func (c *conn) die(h *Host, reset bool) {
-	c.mu.Lock()
+// dieLocked ends the sides of the connection that belong to a process that is gone.
+func (c *conn) dieLocked(h *Host, reset bool) {
 	for _, e := range c.ends {
 		if e.host == h {
 			e.hangUp(reset || e.recvBytes > 0)
@@ -211,8 +210,6 @@ func (c *conn) die(h *Host, reset bool) {
 			}
 		}
 	}
-	c.mu.Unlock()
-	c.settle()
 }
 
 // rethink looks at the faults again after they changed.

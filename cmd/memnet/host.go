@@ -239,8 +239,18 @@ func (h *Host) end(reset bool) {
 	for _, s := range sockets {
 		s.shut()
 	}
+	// All at once: a process that is killed does not learn from one connection that it is, and tell it over another.
 	for c := range conns {
-		c.die(h, reset)
+		c.mu.Lock()
+	}
+	for c := range conns {
+		c.dieLocked(h, reset)
+	}
+	for c := range conns {
+		c.mu.Unlock()
+	}
+	for c := range conns {
+		c.settle()
 	}
 }
 
