@@ -33,6 +33,7 @@ func (s *Sim) Recut(numbers []int, strikes ...Strike) (*History, []Violation) {
 		s.fail("the new cluster does not get ready")
 	}
 	s.Follow()
+	time.Sleep(copyTime) // what is published before there are followers, nobody vouches for
 	churn, stop := context.WithCancel(s.ctx)
 	defer stop()
 	var wg sync.WaitGroup
