@@ -14,6 +14,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/limits"
 	"innkeeper/transport/meter"
 )
 
@@ -106,6 +107,7 @@ func (b *boot) summary(ctx context.Context) admin.Summary {
 		rules, s.RulesFrom = &own, status.Node
 	}
 	s.Rules, _ = json.Marshal(rules) // plain data
+	s.Limits = b.limitStates()
 	return s
 }
 
@@ -201,4 +203,29 @@ func (b *boot) meterRows(app, unit string, limit int) ([]admin.MeterRow, error) 
 func (b *boot) query(ctx context.Context, app, name string) (bool, channel.Counts, error) {
 	q, err := b.gateway.Query(ctx, app, name)
 	return q.Active, q.Counts, err
+}
+
+// limitStates is how the limits stand that are set, the ones that are met first.
+func (b *boot) limitStates() []admin.LimitState {
+	list := []admin.LimitState{}
+	rows, _ := b.store.Rows(tableLimits)
+	for _, row := range rows {
+		scope := limits.Scope(row.Key)
+		set, _, err := steering{b.authority}.readLimits(scope)
+		if err != nil {
+			continue // whoever reads it at the control API learns why
+		}
+		for n := range limits.NumNames {
+			if set[n] == (limits.Limit{}) {
+				continue
+			}
+			u := b.limiting.usage(limits.Key{Scope: scope, Name: n})
+			list = append(list, admin.LimitState{
+				Scope: scope.Kind(), ID: scope.ID(), Limit: n.String(), Unit: n.Unit(), Value: u.Value, Soft: set[n].Soft, Hard: set[n].Hard, Level: u.Level, SinceMs: u.SinceMs,
+			})
+		}
+	}
+	order := map[string]int{limits.Over.String(): -2, limits.Near.String(): -1}
+	slices.SortStableFunc(list, func(a, b admin.LimitState) int { return order[a.Level] - order[b.Level] })
+	return list[:min(len(list), admin.LimitsShown)]
 }

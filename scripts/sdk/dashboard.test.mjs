@@ -243,6 +243,21 @@ test('a failing sink shows its lag, its failures and its last error', async () =
   await rule.getByText('up to date').waitFor();
 });
 
+test('limits are shown with how they stand', async () => {
+  await page.getByText('No limits are set.').waitFor();
+  const patch = (body) => fetch(nodes[1].admin + '/v1/apps/demo/limits', { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  assert.equal((await patch({ channels: { soft: 1, hard: 100000 }, messageRate: { hard: 5000 } })).status, 200);
+  const c = realtime(0);
+  await c.channels.get('limited').attach();
+  const line = page.locator('#limits-rows tr').filter({ hasText: 'channels: open at once' });
+  await line.getByText('approaching').waitFor();
+  await line.getByText('100,000').waitFor();
+  await page.locator('#limits-rows tr').filter({ hasText: 'messageRate' }).getByText('within').waitFor();
+  assert.equal((await patch({ channels: null, messageRate: null })).status, 200);
+  await page.getByText('No limits are set.').waitFor();
+  c.close();
+});
+
 test('it is usable by keyboard', async () => {
   await page.goto(nodes[0].admin + '/dashboard/');
   await page.keyboard.press('Tab');

@@ -58,10 +58,27 @@ type Summary struct {
 	Partitions Placement       `json:"partitions"`
 	Rules      json.RawMessage `json:"rules"`      // as GET /rules, of the node that sends when it answers
 	RulesFrom  string          `json:"rules_from"` // that node
+	Limits     []LimitState    `json:"limits"`     // those that are set, the ones that are met first
 	FirstSeq   uint64          `json:"first_seq"`  // oldest event retained
 	LastSeq    uint64          `json:"last_seq"`   // newest event
 	Occupied   int             `json:"occupied"`   // channels of the whole cluster, by this node's copy of the log
 }
+
+// LimitState is how one limit of an app or an account stands.
+type LimitState struct {
+	Scope   string `json:"scope"` // app or account
+	ID      string `json:"id"`    // of it
+	Limit   string `json:"limit"`
+	Unit    string `json:"unit"`  // what is counted
+	Value   int64  `json:"value"` // of the whole cluster, a second ago
+	Soft    int64  `json:"soft"`  // 0: none
+	Hard    int64  `json:"hard"`  // 0: none
+	Level   string `json:"level"` // calm, approaching or exceeded
+	SinceMs int64  `json:"since_ms,omitempty"`
+}
+
+// LimitsShown is how many limits a Summary has at most.
+const LimitsShown = 100
 
 // Member is one node.
 type Member struct {

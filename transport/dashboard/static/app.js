@@ -6,6 +6,7 @@ import { letter, showCluster } from './cluster.js';
 import { events } from './events.js';
 import { clock, count, rate, span as duration } from './format.js';
 import { showHistory } from './history.js';
+import { showLimits } from './limits.js';
 import { follow } from './live.js';
 import { showRules } from './rules.js';
 import { memory, span } from './series.js';
@@ -65,6 +66,7 @@ function summary(s) {
   tiles(s, sums);
   showTraffic(sums);
   showRules(s);
+  showLimits(s);
   for (const [c, keys] of charts) c.draw(past.of(...keys), s.time_ms);
   say($('chart-note'), `Sums over all ${sums.live.length === 1 ? 'nodes (one)' : `${sums.live.length} nodes`}, sampled once a second since this page was opened; the dot is the highest sample. A line is broken where a node did not answer.`);
   problems = [];
