@@ -7,13 +7,14 @@ const (
 	frameCopyPart
 	frameCopyEnd
 	frameCopied
-	frameCopyFetch
+	_ // 0x35 was an earlier layout of CopyFetch
 )
 
 // 0x36 was an earlier layout of CopyHave.
 const (
 	frameLeft byte = 0x90 + iota
 	frameCopyHave
+	frameCopyFetch
 )
 
 const frameTapTold byte = 0xb8
@@ -49,6 +50,7 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.byte(frameCopyFetch)
 		w.uint(m.Stream)
 		w.bool(m.Take)
+		w.uint(m.Back)
 	case *CopyHave:
 		w.byte(frameCopyHave)
 		w.uint(m.Stream)
@@ -56,6 +58,8 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.bool(m.Complete)
 		w.uint(m.Sent)
 		w.uint(m.Parts)
+		w.uint(m.Hollow)
+		w.bool(m.Over)
 	case *TapTold:
 		w.byte(frameTapTold)
 		w.uint(m.Stream)
@@ -96,9 +100,9 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameCopied:
 		m = &Copied{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string(), Old: r.bool()}
 	case frameCopyFetch:
-		m = &CopyFetch{Stream: r.uint(), Take: r.bool()}
+		m = &CopyFetch{Stream: r.uint(), Take: r.bool(), Back: r.uint()}
 	case frameCopyHave:
-		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint()}
+		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint(), Hollow: r.uint(), Over: r.bool()}
 	case frameTapTold:
 		m = &TapTold{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string()}
 	case frameLeft:

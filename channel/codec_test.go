@@ -127,8 +127,8 @@ var toHostSamples = map[string]ToHost{
 	}},
 	"copy_end":   &CopyEnd{Stream: 7, Complete: true, Parts: 3},
 	"copied":     &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
-	"copy_fetch": &CopyFetch{Stream: 1 << 40, Take: true},
-	"copy_have":  &CopyHave{Stream: 9, Of: 1<<64 - 1, Complete: true, Sent: 300, Parts: 5},
+	"copy_fetch": &CopyFetch{Stream: 1 << 40, Take: true, Back: 2},
+	"copy_have":  &CopyHave{Stream: 9, Of: 1<<64 - 1, Complete: true, Sent: 300, Parts: 5, Hollow: 3, Over: true},
 	"tap_told":   &TapTold{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002"},
 	"left": &Left{Stream: 9, Channels: []*Remains{
 		{App: "demo", Name: "chat:a", VacateMs: 4999, UsedMs: -1},

@@ -32,6 +32,8 @@ type sea struct {
 	acked    map[string]string // id → serial
 	created  []string          // serials of messages that were acknowledged, without those that changed others
 	changed  map[string]int    // by such a serial: changes that were acknowledged
+	onHost   func(ToHost)      // is shown what hosts say to each other; nil: nobody looks
+	storm    bool              // publishing goes on while owners change
 }
 
 // ship is one node: a host and a gateway that listens to one channel and publishes to it.
@@ -162,6 +164,9 @@ func (s *ship) ToGateway(to GatewayID, _ uint32, epoch uint64, m ToGateway) bool
 }
 
 func (s *ship) ToHost(to GatewayID, session uint64, part uint32, epoch uint64, m ToHost) bool {
+	if s.sea.onHost != nil {
+		s.sea.onHost(m)
+	}
 	frame := AppendToHost(nil, m)
 	return s.sea.link(s.id, to).send(session, func() {
 		if t := s.sea.find(to); t != nil {
@@ -416,6 +421,11 @@ func (w *sea) commit(owner *ship, fresh bool) {
 		if fresh || was == nil {
 			s.route(owner, w.epoch)
 		}
+		if w.storm {
+			for range w.rnd.IntN(4) {
+				w.ships[w.rnd.IntN(len(w.ships))].say()
+			}
+		}
 		time.Sleep(time.Duration(w.rnd.IntN(5)) * time.Millisecond)
 	}
 }
@@ -493,9 +503,16 @@ func (w *sea) step() {
 			w.commit(w.owner, false)
 			s.route(w.owner, w.epoch)
 		}
-	case 2: // a move
-		w.settled()
+	case 2: // a move; while its owner lives nothing is lost, whoever has a copy
+		w.storm = w.table.Began == 0 && w.rnd.IntN(2) == 0
+		if !w.storm {
+			w.settled()
+		}
 		w.commit(s, true)
+		if w.storm {
+			time.Sleep(100 * time.Millisecond) // until it serves
+		}
+		w.storm = false
 	case 8: // the ring is cut anew, and maybe somebody dies before it is open
 		w.settled()
 		old := w.owner

@@ -44,6 +44,7 @@ type Copied struct {
 type CopyFetch struct {
 	Stream uint64
 	Take   bool
+	Back   uint64 // tenures before the one asked for that never served
 }
 
 // CopyHave answers a CopyFetch that does not take.
@@ -54,6 +55,10 @@ type CopyHave struct {
 	// The owner's own says what it has sent of it to whoever asks: if all of that has arrived, it is there already.
 	Sent  uint64 // stream; 0: none, or not all
 	Parts uint64 // CopyParts of that stream
+	// Hollow is not 0 when whoever answers owned the partition then and has nothing, because it never served: what was
+	// before is as many tenures further back.
+	Hollow uint64
+	Over   bool // the asker's own tenure is over; it just has not heard
 }
 
 // Left is what an owner, at the end of its tenure, tells the next one of channels on which something was running out. It

@@ -10,6 +10,7 @@ import (
 // fetch is a new owner's search for the history of those before it.
 type fetch struct {
 	stream   uint64
+	back     uint64                 // tenures before this one that never served: what is looked for is of the one before them
 	deadline time.Duration          // to go on without
 	againAt  time.Duration          // to ask again: something may have been lost with a session
 	asked    map[GatewayID]struct{} // and not answered yet
@@ -18,6 +19,7 @@ type fetch struct {
 	taking   bool
 	heard    bool // everybody was heard when this host last asked
 	found    *replica
+	over     bool       // somebody knows of a later tenure: this one must not serve without what that one is about to take over
 	remains  []*Remains // that the owner before has told of
 }
 
@@ -32,7 +34,11 @@ type wanted struct {
 	epoch  uint64
 	stream uint64
 	take   bool
+	back   uint64
 }
+
+// of is the epoch of the tenure that is asked for.
+func (w wanted) of() uint64 { return w.epoch - 1 - w.back }
 
 // FromHost takes one frame of another host for a partition at an epoch; the host owns m from now on. Frames of one host
 // come in order. It never blocks. False: a copy could not be begun, since the table that has its partition is not known here
@@ -62,7 +68,7 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) boo
 	case *Copied:
 		p.confirmed(from, epoch, m)
 	case *CopyFetch:
-		p.fetched(wanted{from, epoch, m.Stream, m.Take})
+		p.fetched(wanted{from, epoch, m.Stream, m.Take, m.Back})
 	case *CopyHave:
 		p.heard(from, epoch, m)
 	case *TapTold:
@@ -203,10 +209,13 @@ func (p *partition) fetched(w wanted) {
 		p.nudge()
 		return
 	}
-	have := &CopyHave{Stream: w.stream}
+	have := &CopyHave{Stream: w.stream, Over: p.known > w.epoch}
 	if p.tenure == nil {
-		have.Of, have.Complete = p.has(w.epoch)
-		if f := p.lastFed; f != nil && f.to == w.from && f.epoch+1 == w.epoch {
+		have.Of, have.Complete = p.has(w.of())
+		if p.hollow.epoch == w.of() && have.Of == 0 {
+			have.Hollow = p.hollow.back + 1
+		}
+		if f := p.lastFed; f != nil && f.to == w.from && f.epoch == w.of() {
 			have.Sent, have.Parts = f.stream, f.sent.Load()
 		}
 		p.tellRemains(w)
@@ -215,10 +224,21 @@ func (p *partition) fetched(w wanted) {
 	p.mu.Unlock()
 }
 
-// has tells of the copy that is kept here of the tenure before an epoch.
+// hollow is a tenure that ended before it served, and before it had found what was before.
+type hollow struct {
+	epoch uint64 // 0: there was none
+	back  uint64 // how far back it was looking
+}
+
+// reaches says whether the tenure before that of an epoch, and so many more before, is one of this layout.
+func (p *partition) reaches(epoch, back uint64) bool {
+	return back+1 < epoch && epoch-1-back >= p.of.began
+}
+
+// has tells of the copy that is kept here of the tenure of an epoch.
 func (p *partition) has(epoch uint64) (of uint64, complete bool) {
 	r := p.replica
-	if r == nil || r.epoch+1 != epoch {
+	if r == nil || r.epoch != epoch {
 		return 0, false
 	}
 	return r.number(), r.complete
@@ -235,9 +255,14 @@ func (p *partition) heard(from GatewayID, epoch uint64, m *CopyHave) {
 		f.goesOn(p.host.elapsed())
 		if m.Of > f.best.Of {
 			f.best, f.from = *m, from
-			if r := p.replica; r != nil && m.Sent != 0 && r.isWhole(from, epoch-1, m) {
+			if r := p.replica; r != nil && m.Sent != 0 && r.isWhole(from, epoch-1-f.back, m) {
 				f.from = p.host.cfg.Self
 			}
+		}
+		f.over = f.over || m.Over
+		if m.Hollow > 0 && p.reaches(epoch, f.back+m.Hollow) {
+			f.back += m.Hollow
+			f.stream = 0 // to ask again
 		}
 	}
 	p.mu.Unlock()
@@ -252,7 +277,7 @@ func (r *replica) isWhole(owner GatewayID, epoch uint64, have *CopyHave) bool {
 // give begins to hand over the copy that is kept here.
 func (p *partition) give(w wanted) {
 	r := p.replica
-	if _, complete := p.has(w.epoch); p.tenure != nil || !complete {
+	if _, complete := p.has(w.of()); p.tenure != nil || !complete {
 		return
 	}
 	p.endGift()
@@ -303,6 +328,8 @@ func (p *partition) search(heard bool) bool {
 		}
 	}
 	switch {
+	case f.over:
+		return false
 	case f.found != nil && f.found.complete:
 		t.heritage = f.found
 	case now >= f.deadline:
@@ -315,7 +342,7 @@ func (p *partition) search(heard bool) bool {
 		t.heritage, p.replica = p.replica, nil
 	case !f.taking:
 		f.taking = true
-		h.cfg.Hosts.ToHost(f.from, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream, Take: true})
+		h.cfg.Hosts.ToHost(f.from, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream, Take: true, Back: f.back})
 		return false
 	default:
 		return false
@@ -326,13 +353,16 @@ func (p *partition) search(heard bool) bool {
 // askAround asks all members what they have of the tenure before.
 func (p *partition) askAround(f *fetch, now time.Duration) {
 	h, epoch := p.host, p.tenure.epoch
-	deadline := f.deadline
-	*f = fetch{stream: h.streams.Add(1), deadline: deadline, againAt: now + fetchAgain, from: h.cfg.Self, asked: make(map[GatewayID]struct{})}
-	f.best.Of, f.best.Complete = p.has(epoch)
+	back := f.back
+	if own := back + p.hollow.back + 1; p.hollow.epoch+1+back == epoch && p.reaches(epoch, own) {
+		back = own // this host's hollow tenure
+	}
+	*f = fetch{stream: h.streams.Add(1), back: back, over: f.over, deadline: f.deadline, againAt: now + fetchAgain, from: h.cfg.Self, asked: make(map[GatewayID]struct{})}
+	f.best.Of, f.best.Complete = p.has(epoch - 1 - back)
 	for _, g := range p.roster.live {
 		if id := p.roster.ids[g-1]; id != h.cfg.Self {
 			f.asked[id] = struct{}{}
-			h.cfg.Hosts.ToHost(id, 0, p.id, epoch, &CopyFetch{Stream: f.stream})
+			h.cfg.Hosts.ToHost(id, 0, p.id, epoch, &CopyFetch{Stream: f.stream, Back: back})
 		}
 	}
 }
@@ -372,6 +402,11 @@ func (p *partition) bequeath() {
 		if t.heritage != nil {
 			p.replica = t.heritage
 			p.replica.epoch, p.replica.stream = t.epoch, 0
+		} else {
+			p.hollow = hollow{epoch: t.epoch}
+			if p.fetch != nil {
+				p.hollow.back = p.fetch.back
+			}
 		}
 		return
 	case p.replica != nil && p.replica.epoch > t.epoch:

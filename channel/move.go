@@ -105,7 +105,7 @@ const remainsBytes = 128 << 10
 // tellRemains sends a new owner what the tenure before its own left; p.mu is held. It comes before CopyHave, which the new
 // owner waits for.
 func (p *partition) tellRemains(w wanted) {
-	if p.remains == nil || p.remains.epoch+1 != w.epoch {
+	if p.remains == nil || p.remains.epoch != w.of() {
 		return
 	}
 	frame, bytes := &Left{Stream: w.stream}, 0

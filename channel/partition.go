@@ -46,6 +46,7 @@ type partition struct {
 	gift     *feed    // replica on its way to a new owner
 	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
 	remains  *remains // of that tenure
+	hollow   hollow   // the last tenure that was one
 	waiting  []Input  // requests that came while the partition is rebuilt
 	sweeping bool     // replica has something that expires
 	sweepAt  time.Duration
@@ -264,9 +265,9 @@ func (p *partition) refuseAll(left unserved) {
 // obligations are what the log says about a partition's channels.
 type obligations struct{ occupied, open []Held }
 
-// open builds the channels from the obligations and everything the gateways said, and serves from now on. It returns the
-// requests that waited for that.
-func (p *partition) open(t *tenure, log obligations) (waited []Input) {
+// open builds the channels from the obligations and everything the gateways said, and serves from now on. What waited for
+// that comes before anything else; it returns the requests that are still to be seen to.
+func (p *partition) open(t *tenure, log obligations) (left []Input) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applyRoster()
@@ -307,8 +308,27 @@ func (p *partition) open(t *tenure, log obligations) (waited []Input) {
 	})
 	p.host.log.Debug("partition is served", "partition", p.id, "epoch", t.epoch,
 		"occupied", len(log.occupied), "channels", p.channels.n, "took", time.Since(p.since))
-	waited, p.waiting = p.waiting, nil
-	return waited
+	for _, in := range p.waiting {
+		if !p.deal(in) {
+			left = append(left, in)
+		}
+	}
+	p.waiting = nil
+	return left
+}
+
+// deal gives a request that waited to its channel, where their order matters; p.mu is held. False: it is still to be seen to.
+func (p *partition) deal(in Input) bool {
+	app, name, ok := in.opens()
+	if !ok {
+		return false
+	}
+	pos, ok := p.place(app, name)
+	if !ok {
+		return false
+	}
+	_, outcome := p.offer(pos, in, p.host.cfg.Mailbox)
+	return outcome == actor.Accepted
 }
 
 // activate makes a channel's actor. Nothing runs before its first message.

@@ -89,6 +89,17 @@ func (in *Input) request() ToOwner {
 	return nil
 }
 
+// opens names the channel of a request that makes it if need be; other requests are answered where there is none.
+func (in *Input) opens() (app, name string, ok bool) {
+	switch in.Kind {
+	case InPublish:
+		return in.Publish.App, in.Publish.Name, true
+	case InPresence:
+		return in.Presence.App, in.Presence.Name, true
+	}
+	return "", "", false
+}
+
 // Effect is one thing the shell must now do: propose a transition of the channel, or send a message to a gateway or to
 // the follower.
 type Effect struct {
