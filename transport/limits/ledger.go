@@ -23,9 +23,11 @@ type Hold struct {
 // Grant answers a Hold.
 type Grant struct {
 	Key
-	Give  int64 `json:"give"`           // more leave, beyond what was said
-	Spare int64 `json:"spare"`          // how much of it is worth keeping without use
-	Full  bool  `json:"full,omitempty"` // who still waits is to be refused: the limit is used up
+	Give    int64 `json:"give"`              // more leave, beyond what was said
+	Spare   int64 `json:"spare"`             // how much of it is worth keeping without use
+	Unheard bool  `json:"unheard,omitempty"` // not every boot has spoken: nothing changes
+	Over    bool  `json:"over,omitempty"`    // more is open than may be: what closes stays closed
+	Full    bool  `json:"full,omitempty"`    // who still waits is to be refused: the limit is used up
 }
 
 // spareMax bounds what a node may have in hand.
@@ -79,7 +81,8 @@ func (l *Ledger) grant(mine *record, h Hold, c Cluster) Grant {
 	for _, boot := range c.Live {
 		r := l.boots[boot][h.Key]
 		if r == nil {
-			return g // what it has is not known yet
+			g.Unheard = true
+			return g
 		}
 		used, leave = used+r.used, leave+r.leave
 	}
@@ -91,6 +94,6 @@ func (l *Ledger) grant(mine *record, h Hold, c Cluster) Grant {
 	used += g.Give
 	g.Give += max(g.Spare-h.Keep, 0)
 	mine.leave += g.Give
-	g.Full = h.Want > 0 && used >= hard
+	g.Full, g.Over = h.Want > 0 && used >= hard, used > hard
 	return g
 }

@@ -39,6 +39,7 @@ type Purse struct {
 type leave struct {
 	most  int64 // that may be open here
 	spare int64 // of it, worth keeping without use
+	said  int64 // used and kept, in the last Hold
 	hard  int64 // the threshold under which it was given
 }
 
@@ -157,7 +158,8 @@ func (p *Purse) Begin() (holds []Hold, ok bool) {
 			l.under(s.limits[n].Hard)
 			h := Hold{Key: key, Used: p.open(n, s)}
 			h.Keep = max(min(l.most-h.Used, l.spare), 0)
-			l.most = h.Used + h.Keep
+			l.said = h.Used + h.Keep
+			l.most = min(l.most, l.said)
 			for _, w := range p.waiting {
 				if w.name == n && s.has(w.app) {
 					h.Want++
@@ -180,8 +182,10 @@ func (p *Purse) End(now time.Time, grants []Grant) {
 	p.mu.Lock()
 	p.asking = false
 	for _, g := range grants {
-		if l := p.leave[g.Key]; l != nil {
-			l.most, l.spare = l.most+g.Give, g.Spare
+		if l := p.leave[g.Key]; l != nil && !g.Unheard {
+			if l.most, l.spare = l.said+g.Give, g.Spare; g.Over {
+				l.most = 0
+			}
 		}
 		full[g.Key] = g.Full
 	}
