@@ -13,6 +13,8 @@
 //
 // # How to run it
 //
+//	scripts/simulate --seeds 150 --nodes 5 --minutes 10     a campaign; failing schedules are made smaller
+//	scripts/simulate --seed 17 --nodes 5 --minutes 10       one of them, with its timeline
 //	go test ./cmd/sim -run TestSeeds -seeds 1000            schedules 0 to 999, each on a cluster of its own
 //	go test ./cmd/sim -run TestSeeds -first 1000 -seeds 500 the 500 that follow
 //	go test ./cmd/sim -run TestSeeds -seed 17 -v            one of them, with its timeline
