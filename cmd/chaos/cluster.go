@@ -145,14 +145,26 @@ func (ps *processes) start(p *proc) error {
 	return nil
 }
 
-// startAll runs every process and waits until each is ready.
+// startAll runs every process and waits until each is ready and owns partitions: those that come later get theirs in steps.
 func (ps *processes) startAll(ctx context.Context) error {
 	for _, p := range ps.procs {
 		if err := ps.start(p); err != nil {
 			return err
 		}
 	}
-	return ps.ready(ctx, ps.procs...)
+	if err := ps.ready(ctx, ps.procs...); err != nil {
+		return err
+	}
+	for _, p := range ps.procs {
+		for st, err := ps.procs[0].status(); err != nil || !st.owned(p.id); st, err = ps.procs[0].status() {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s owns nothing: %w", p.name, ctx.Err())
+			case <-time.After(20 * time.Millisecond): // another process has no other way to tell
+			}
+		}
+	}
+	return nil
 }
 
 // ready waits until the processes say so on their admin listener.
