@@ -504,7 +504,7 @@ func (w *sea) step() {
 			s.route(w.owner, w.epoch)
 		}
 	case 2: // a move; while its owner lives nothing is lost, whoever has a copy
-		w.storm = w.table.Began == 0 && w.rnd.IntN(2) == 0
+		w.storm = w.rnd.IntN(2) == 0
 		if !w.storm {
 			w.settled()
 		}

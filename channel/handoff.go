@@ -317,10 +317,10 @@ func (p *partition) search(heard bool) bool {
 	if !heard {
 		f.deadline = now + fetchTimeout
 	}
-	sure := f.best.Of == ownersOwn
-	if f.stream == 0 || now >= f.againAt || heard && !f.heard && !sure {
+	if f.stream == 0 || now >= f.againAt || heard && !f.heard && f.best.Of != ownersOwn {
 		p.askAround(f, now)
 	}
+	sure := f.best.Of == ownersOwn // of what was answered since: whoever is asked again has said nothing yet
 	f.heard = heard
 	for id := range f.asked {
 		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {

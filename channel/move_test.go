@@ -93,6 +93,7 @@ func TestPreparedMoveFetchesNothing(t *testing.T) {
 					w.link(a.id, b.id).cut()
 					a.say()
 					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
 				}
 				takes, left := 0, 0
 				w.onHost = func(m ToHost) {
@@ -122,6 +123,44 @@ func TestPreparedMoveFetchesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A history that is lost on its way is asked for again. What the new owner was sent as the follower, and is behind by now,
+// does not take its place.
+func TestHistoryLostOnItsWayIsFetchedAgain(t *testing.T) {
+	inSea(t, 3, func(t *testing.T, w *sea) {
+		a, b := w.ships[0], w.follower
+		for range 20 {
+			a.say()
+		}
+		w.settled()
+		w.link(a.id, b.id).cut() // what is published now never arrives there
+		a.say()
+		w.settled()
+		takes, lost := 0, false
+		w.onHost = func(m ToHost) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			switch m := m.(type) {
+			case *CopyFetch:
+				if m.Take {
+					takes++
+				}
+			case *CopyEnd:
+				if takes == 1 && !lost {
+					lost = true
+					w.links[[2]string{a.id.Boot, b.id.Boot}].cut()
+				}
+			}
+		}
+		w.commit(b, true)
+		w.settled()
+		if takes != 2 {
+			t.Errorf("the history was fetched %d times, want 2: the first was lost", takes)
+		}
+		b.say()
+		w.rest()
+	})
 }
 
 // What a channel does not know of another part's remains does no harm.
