@@ -3,6 +3,7 @@ package channel
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,15 +96,11 @@ func TestPreparedMoveFetchesNothing(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 					synctest.Wait()
 				}
-				takes, left := 0, 0
+				var takes atomic.Int32
+				synctest.Wait() // nobody sends while it is set
 				w.onHost = func(m ToHost) {
-					switch m := m.(type) {
-					case *CopyFetch:
-						if m.Take {
-							takes++
-						}
-					case *Left:
-						left++
+					if m, ok := m.(*CopyFetch); ok && m.Take {
+						takes.Add(1)
 					}
 				}
 				epoch := w.epoch
@@ -115,8 +112,8 @@ func TestPreparedMoveFetchesNothing(t *testing.T) {
 				if !b.host.Opened(0, w.epoch) || a.host.Opened(0, w.epoch+1) {
 					t.Error("opened")
 				}
-				if want := map[bool]int{true: 0, false: 1}[prepared]; takes != want {
-					t.Errorf("%d copies were fetched, want %d", takes, want)
+				if want := map[bool]int32{true: 0, false: 1}[prepared]; takes.Load() != want {
+					t.Errorf("%d copies were fetched, want %d", takes.Load(), want)
 				}
 				b.say()
 				w.rest()
