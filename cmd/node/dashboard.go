@@ -170,6 +170,10 @@ func (b *boot) liveEvents(after uint64, limit int) (first, last uint64, events [
 	events = make([]admin.LiveEvent, len(evs))
 	for i, e := range evs {
 		events[i] = admin.LiveEvent{Seq: e.Seq, ID: e.ID, App: e.App, Channel: e.Channel, Type: e.Kind.String(), TimeMs: e.TimeMs, Ends: e.Ends}
+		var n limitNotice
+		if limit := e.Kind == raftstore.LimitNear || e.Kind == raftstore.LimitOver; limit && json.Unmarshal([]byte(e.Channel), &n) == nil {
+			events[i].Channel, events[i].Note = "", n.String()
+		}
 	}
 	return first, last, events
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"time"
 
@@ -27,6 +28,15 @@ type limitNotice struct {
 	Value     int64  `json:"value"`
 	Threshold int64  `json:"threshold"`
 	Refused   uint64 `json:"refused,omitempty"` // in the last second
+}
+
+// String is the notice for people.
+func (n limitNotice) String() string {
+	text := fmt.Sprintf("%s of %s %s: %d of %d", n.Name, n.Scope, n.ID, n.Value, n.Threshold)
+	if n.Refused > 0 {
+		text += fmt.Sprintf(", %d refused", n.Refused)
+	}
+	return text
 }
 
 // levelKey is the row of a limit's level.

@@ -253,6 +253,7 @@ test('limits are shown with how they stand', async () => {
   await line.getByText('approaching').waitFor();
   await line.getByText('100,000').waitFor();
   await page.locator('#limits-rows tr').filter({ hasText: 'messageRate' }).getByText('within').waitFor();
+  await page.locator('#event-table tbody tr').filter({ hasText: 'limit.approaching' }).filter({ hasText: 'channels of app demo' }).waitFor();
   assert.equal((await patch({ channels: null, messageRate: null })).status, 200);
   await page.getByText('No limits are set.').waitFor();
   c.close();

@@ -123,10 +123,11 @@ type LiveEvent struct {
 	Seq     uint64 `json:"seq"`
 	ID      string `json:"id"`
 	App     string `json:"app"`
-	Channel string `json:"channel"`
+	Channel string `json:"channel"` // "" where it is about no channel
 	Type    string `json:"type"`
 	TimeMs  int64  `json:"time_ms"`
 	Ends    uint64 `json:"ends,omitempty"`
+	Note    string `json:"note,omitempty"` // what an event about no channel says
 }
 
 // Holders are who holds a channel.

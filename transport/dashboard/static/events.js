@@ -1,5 +1,5 @@
-// The stream of occupied and vacated, newest first.
-import { $, el, name, say, sync } from './dom.js';
+// The stream of events, newest first.
+import { $, el, name, say, sync, visible } from './dom.js';
 import { channelLink } from './channels.js';
 import { count, when } from './format.js';
 
@@ -16,7 +16,7 @@ export function events() {
     const wanted = prefix ? all.filter((e) => e.channel.startsWith(prefix)) : all;
     const rows = wanted.slice(0, show);
     sync(body, rows.length ? rows : [null], (e) => e?.seq ?? 'none', (e) =>
-      e ? el('tr', {}, el('td', {}, when(e.time_ms)), el('td', { class: e.type }, e.type), el('td', {}, channelLink(e.app, e.channel)), el('td', {}, name(e.app)), el('td', { class: 'number' }, e.seq))
+      e ? el('tr', {}, el('td', {}, when(e.time_ms)), el('td', { class: e.type }, e.type), el('td', {}, e.note ? visible(e.note) : channelLink(e.app, e.channel)), el('td', {}, name(e.app)), el('td', { class: 'number' }, e.seq))
         : el('tr', {}, el('td', { colspan: 5, class: 'empty' }, prefix && all.length ? `None of the last ${count(all.length)} events match.` : 'No channel has been occupied or vacated yet.')));
     say($('events-state'), [
       rows.length > 0 && `The newest ${count(rows.length)} ${prefix ? 'that match' : 'of all apps'}.`,
