@@ -136,8 +136,8 @@ func (s *Sim) MoveWhileVacating(rounds int) (*History, []Violation) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for i, c := range clients {
-		rng := s.random(uint64(i) + 5000)
 		for k := range s.Options.Channels {
+			rng := s.random(uint64(i*s.Options.Channels+k) + 5000)
 			wg.Go(func() {
 				name := fmt.Sprintf("fast:move-%d-%d", i, k)
 				for {

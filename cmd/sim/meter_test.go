@@ -59,7 +59,7 @@ func TestPeaksSurvive(t *testing.T) {
 				defer s.Close()
 				ready := func() {
 					t.Helper()
-					if !await(time.Minute, 100*time.Millisecond, s.Ready) {
+					if !await(time.Minute, 100*time.Millisecond, func() bool { return s.Ready() && s.Even() }) {
 						t.Fatal("the cluster is not ready")
 					}
 				}

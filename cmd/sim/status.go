@@ -141,3 +141,25 @@ func (s *Sim) diagnose(channel string) {
 		}
 	}
 }
+
+// Even says whether every running node owns its share of the partitions: then none are on the move any more.
+func (s *Sim) Even() bool {
+	st, err := s.Status()
+	if err != nil {
+		return false
+	}
+	owned, running := map[string]int{}, 0
+	for _, slot := range st.Table {
+		owned[slot.Owner]++
+	}
+	for _, n := range s.Nodes() {
+		if n.Up() {
+			running++
+		}
+	}
+	least, most := len(st.Table), 0
+	for _, n := range owned {
+		least, most = min(least, n), max(most, n)
+	}
+	return len(owned) == running && most-least <= 1
+}
