@@ -103,10 +103,10 @@ var mutants = []bug{
 		run:  "TestKilledWithItsClients", want: "owner",
 	},
 	{
-		name: "a vacated names the one after",
+		name: "a vacated names the one before",
 		file: "raftstore/state.go",
 		old:  `s.events.append(t, seq, sinceMs)`,
-		new:  `s.events.append(t, seq+1, sinceMs)`,
+		new:  `s.events.append(t, max(seq, 2)-1, sinceMs)`,
 		run:  "TestCalm", want: "G1",
 	},
 	{

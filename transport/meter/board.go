@@ -20,7 +20,13 @@ type boot struct {
 	n      uint64
 	apps   []App
 	goneMs int64 // when it was found to be no member; 0: live
+
+	seen   uint64 // report at the last look
+	lateMs int64  // since when looks have found no newer one; 0: the last did
 }
+
+// lateMax is for how long a member that says nothing is waited for, in ms: longer than its death takes to be committed.
+const lateMax = 8000
 
 // NewBoard makes an empty one.
 func NewBoard() *Board {
@@ -107,6 +113,23 @@ func (b *Board) Live(ids []string, nowMs int64) {
 			delete(b.boots, id)
 		}
 	}
+}
+
+// Late says whether a member has said nothing since the last time this was asked. If it is dead its connections may be at
+// others already, so that counting all would count them twice. Nobody is waited for longer than lateMax.
+func (b *Board) Late(nowMs int64) (late bool) {
+	for _, k := range b.boots {
+		switch {
+		case k.n != k.seen:
+			k.seen, k.lateMs = k.n, 0
+		case k.goneMs != 0:
+		case k.lateMs == 0:
+			k.lateMs, late = nowMs, true
+		default:
+			late = late || nowMs-k.lateMs < lateMax
+		}
+	}
+	return late
 }
 
 // Complete says whether each partition was heard of, or those of the layout before. Otherwise, as after the start of a

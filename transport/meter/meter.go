@@ -156,7 +156,11 @@ func (m *Meter) Sample(nowMs int64, b *Board) {
 			}
 		}
 	}
+	late := b.Late(nowMs)
 	for name, v := range all {
+		if s := m.chunks[chunkOf(name)].series[name]; late && s != nil {
+			v.Connections = s.last.Connections // until it is known who is there
+		}
 		m.sample(nowMs, name, v)
 	}
 	for id, k := range b.boots {
