@@ -19,7 +19,7 @@ var ErrNobodyElse = errors.New("cluster: no other member can take over")
 func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error {
 	tick := time.NewTicker(withdrawPoll)
 	defer tick.Stop()
-	last, had := -1, map[uint32]bool{}
+	last, had, began := -1, map[uint32]bool{}, c.cfg.Log.View().Table.Began
 	var asked time.Time
 	for {
 		view := c.cfg.Log.View()
@@ -29,6 +29,13 @@ func (c *Cluster) Withdraw(ctx context.Context, left func(partitions int)) error
 		}
 		if !othersAlive(view, c.me) {
 			return ErrNobodyElse
+		}
+		if view.Table.Began != began { // the ring was cut anew: what was owned here is part of any of them
+			began = view.Table.Began
+			clear(had)
+			for part := range view.Table.Slots {
+				had[uint32(part)] = true
+			}
 		}
 		owned := 0
 		for part, s := range view.Table.Slots {

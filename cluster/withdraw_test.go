@@ -134,3 +134,41 @@ func TestQuestionsComeBack(t *testing.T) {
 		}
 	}
 }
+
+// The ring is cut into fewer partitions while a member withdraws from many.
+func TestWithdrawalOutlivesALayout(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		leader := w.raft.leaderID()
+		if err := w.nodes[leader].Repartition(t.Context(), 64); err != nil {
+			t.Fatal(err)
+		}
+		w.await(5*time.Second, "all serve 64", func() bool { return w.serving("n1", "n2", "n3") })
+		victim := w.others(leader)[0]
+		done := make(chan error, 1)
+		moved := make(chan struct{}, 1)
+		w.nodes[victim].rec.slow(func() bool { // the first batch waits for the other layout
+			select {
+			case moved <- struct{}{}:
+			default:
+			}
+			return len(w.raft.committed().Table.Slots) == 8
+		})
+		go func() { done <- w.nodes[victim].Withdraw(t.Context(), func(int) {}) }()
+		<-moved
+		if err := w.nodes[leader].Repartition(t.Context(), 8); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("it still withdraws\n%s", w.dump())
+		}
+		if owns := w.nodes[victim].rec.owns(); len(owns) != 0 {
+			t.Errorf("it still owns %v", owns)
+		}
+	})
+}
