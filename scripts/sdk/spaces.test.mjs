@@ -90,7 +90,7 @@ for (const useBinaryProtocol of [false, true]) {
       await a.space.locks.release('title');
       assert.deepEqual(await seen.until((l) => l[2] === 'unlocked'), ['alice', 'title', 'unlocked']);
       await b.space.locks.acquire('title');
-      await sees(async () => a.space.locks.get('title')?.member.clientId, 'bob');
+      await sees(async () => b.space.locks.get('title')?.member.clientId, 'bob');
       const late = await join(at, 2, 'carol');
       await sees(async () => (await late.space.locks.getAll()).map((l) => [l.id, l.member.clientId]), [['title', 'bob']]);
     });
