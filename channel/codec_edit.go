@@ -164,12 +164,7 @@ func decodePublishEdit(frame []byte) (ToOwner, error) {
 func (w *writer) deliveryEdited(m *Delivery) {
 	w.byte(frameDeliveryEdited)
 	w.uint(payloadSize(m.Messages))
-	w.name(m.App, m.Name)
-	w.text(m.Serial)
-	w.text(m.Prev)
-	w.text(m.ID)
-	w.text(m.ConnID)
-	w.int(m.TimeMs)
+	w.deliveryHead(m)
 	w.editions(m.Messages)
 	w.messages(m.Messages)
 }
@@ -179,7 +174,7 @@ func decodeDeliveryEdited(frame []byte) (*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Delivery{App: r.string(), Name: r.string(), Serial: r.string(), Prev: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int()}
+	m := r.deliveryHead()
 	m.Messages = r.edited(payload)
 	if err := r.end(); err != nil {
 		return nil, err

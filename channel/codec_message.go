@@ -44,13 +44,24 @@ func (w *writer) delivery(m *Delivery) {
 	}
 	w.byte(frameDelivery)
 	w.uint(payloadSize(m.Messages))
+	w.deliveryHead(m)
+	w.messages(m.Messages)
+}
+
+// deliveryHead is what a Delivery has whatever it carries.
+func (w *writer) deliveryHead(m *Delivery) {
 	w.name(m.App, m.Name)
 	w.text(m.Serial)
 	w.text(m.Prev)
 	w.text(m.ID)
 	w.text(m.ConnID)
 	w.int(m.TimeMs)
-	w.messages(m.Messages)
+}
+
+func (r *reader) deliveryHead() *Delivery {
+	return &Delivery{
+		App: r.string(), Name: r.string(), Serial: r.string(), Prev: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int(),
+	}
 }
 
 // decodeDelivery reads a Delivery of messages or of presence.
@@ -62,7 +73,7 @@ func decodeDelivery(frame []byte) (*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Delivery{App: r.string(), Name: r.string(), Serial: r.string(), Prev: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int()}
+	m := r.deliveryHead()
 	m.Messages = r.messages(payload)
 	if err := r.end(); err != nil {
 		return nil, err

@@ -166,18 +166,13 @@ func (r *reader) presenceQuery() *PresenceQuery {
 
 func (w *writer) presenceDelivery(m *Delivery) {
 	w.byte(framePresenceDelivery)
-	w.name(m.App, m.Name)
-	w.text(m.Serial)
-	w.text(m.Prev)
-	w.text(m.ID)
-	w.text(m.ConnID)
-	w.int(m.TimeMs)
+	w.deliveryHead(m)
 	w.members(m.Presence, m.ConnID)
 }
 
 func decodePresenceDelivery(frame []byte) (*Delivery, error) {
 	r := newReader(frame)
-	m := &Delivery{App: r.string(), Name: r.string(), Serial: r.string(), Prev: r.string(), ID: r.string(), ConnID: r.string(), TimeMs: r.int()}
+	m := r.deliveryHead()
 	m.Presence = r.members(m.ConnID)
 	if err := r.end(); err != nil {
 		return nil, err

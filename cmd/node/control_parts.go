@@ -55,12 +55,6 @@ func patch(doc, change map[string]any) map[string]any {
 	return doc
 }
 
-// textOf is the id in a body.
-func textOf(in map[string]any, key string) string {
-	text, _ := in[key].(string)
-	return text
-}
-
 // Namespaces.
 
 func (s steering) listNamespaces(r *control.Request) (any, error) {
