@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -51,6 +52,31 @@ func TestKillResetsAndRefuses(t *testing.T) {
 			t.Errorf("the dead one listens again: %v", err)
 		}
 	})
+}
+
+// Hosts that share many connections and are killed at the same time must not wait for each other.
+func TestKillAllAtOnce(t *testing.T) {
+	for range 10 {
+		bubble(t, func(t *testing.T, n *Network) {
+			l, err := n.Host(ipB).Listen(":9")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2000 {
+				if _, err := n.Host(ipA).Dial(t.Context(), ipB+":9"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := l.Accept(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var wg sync.WaitGroup
+			for _, ip := range []string{ipA, ipB} {
+				wg.Go(func() { n.Kill(ip) })
+			}
+			wg.Wait()
+		})
+	}
 }
 
 func TestExitClosesInOrder(t *testing.T) {

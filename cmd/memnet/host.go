@@ -239,7 +239,17 @@ func (h *Host) end(reset bool) {
 	for _, s := range sockets {
 		s.shut()
 	}
-	// All at once: a process that is killed does not learn from one connection that it is, and tell it over another.
+	h.cutOff(conns, reset)
+	for c := range conns {
+		c.settle()
+	}
+}
+
+// cutOff ends all connections at once: a process that is killed does not learn from one of them that it is, and tell it
+// over another. One host at a time: two that die together hold their locks in different orders.
+func (h *Host) cutOff(conns map[*conn]struct{}, reset bool) {
+	h.n.ending.Lock()
+	defer h.n.ending.Unlock()
 	for c := range conns {
 		c.mu.Lock()
 	}
@@ -248,9 +258,6 @@ func (h *Host) end(reset bool) {
 	}
 	for c := range conns {
 		c.mu.Unlock()
-	}
-	for c := range conns {
-		c.settle()
 	}
 }
 

@@ -15,6 +15,8 @@ const BreakAfter = 15 * time.Second
 type Network struct {
 	seed uint64
 
+	ending sync.Mutex // held while a host ends, before the locks of its connections
+
 	mu         sync.Mutex
 	hosts      map[netip.Addr]*Host
 	links      map[route]*link
