@@ -202,7 +202,7 @@ func (c *conn) sendConnected(err *protocol.ErrorInfo) {
 			Details: protocol.ConnectionDetails{
 				ClientID:           c.identity.ClientID,
 				ConnectionKey:      c.key,
-				MaxMessageSize:     c.g.maxMessageSize(c.gate),
+				MaxMessageSize:     c.gate.MaxMessageSize(c.g.cfg.MaxMessageSize),
 				MaxFrameSize:       cfg.MaxFrameSize,
 				MaxInboundRate:     c.maxInboundRate(),
 				ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),

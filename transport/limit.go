@@ -61,7 +61,7 @@ func (c *conn) askLeave(purse *limits.Purse) *protocol.ErrorInfo {
 	case limits.Granted:
 		return nil
 	case limits.Full:
-		c.gate.Refused(limits.Connections)
+		c.g.cfg.Gates.Refused(limits.Key{Scope: scope, Name: limits.Connections})
 		err := (&limits.Refusal{Name: limits.Connections, Scope: scope, Hard: c.g.cfg.Gates.Hard(scope, limits.Connections)}).Info()
 		c.fail(endLimited, 1008, err)
 		return err
@@ -83,11 +83,6 @@ func waitForLeave(p *limits.Purse, n limits.Name, app string) (limits.Verdict, l
 	return a.verdict, a.scope
 }
 
-// maxMessageSize is what one publish of an app may have, in bytes.
-func (g *Gateway) maxMessageSize(gate *limits.Gate) int {
-	return int(limits.Tighter(int64(g.cfg.MaxMessageSize), gate.Single(limits.MessageSize)))
-}
-
 // limitPublish says whether the connection, and its app, may publish n messages now. ended: it tried so often that it was
 // ended.
 func (c *conn) limitPublish(n int) (err *protocol.ErrorInfo, ended bool) {
@@ -96,16 +91,14 @@ func (c *conn) limitPublish(n int) (err *protocol.ErrorInfo, ended bool) {
 			c.rates = &rates{}
 		}
 		now, rate := time.Since(c.g.start), float64(hard)
-		refusal := &limits.Refusal{Name: limits.ConnectionInRate, Scope: limits.AppScope(c.identity.App), Hard: hard}
 		if _, ok := c.rates.flood.Take(now, n, flood*rate, flood*rate); !ok {
-			c.gate.Refused(limits.ConnectionInRate)
+			c.gate.Refuse(limits.ConnectionInRate)
 			c.fail(endFlood, 1008, protocol.Errorf(protocol.CodeFlood,
 				"the connection published more than %d times the limit of %d messages per second and is ended", flood, hard))
 			return nil, true
 		}
 		if _, ok := c.rates.in.Take(now, n, rate, rate); !ok {
-			c.gate.Refused(limits.ConnectionInRate)
-			return refusal.Info(), false
+			return c.gate.Refuse(limits.ConnectionInRate).Info(), false
 		}
 	}
 	if r := c.gate.Spend(limits.MessageRate, n); r != nil {
@@ -147,7 +140,7 @@ func (s *shard) throttled(a *attachment, d *channel.Delivery, hard int64) bool {
 		return false
 	}
 	a.throttled = true
-	a.conn.gate.Refused(limits.ConnectionOutRate)
+	a.conn.gate.Refuse(limits.ConnectionOutRate)
 	s.resting = append(s.resting, rest{a, a.turn, time.Now().Add(throttleFor)})
 	return true
 }
@@ -220,7 +213,7 @@ func (g *Gateway) opening(app string, why channel.Refusal) *protocol.ErrorInfo {
 	case channel.AccountChannels:
 		return hard(g.cfg.Gates.Account(app), limits.Channels)
 	case channel.TooFast:
-		g.cfg.Gates.Of(app).Refused(limits.ChannelMessageRate)
+		g.cfg.Gates.Of(app).Refuse(limits.ChannelMessageRate)
 	}
 	return protocol.Refused(why)
 }

@@ -64,8 +64,11 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if pm.TooMany {
 		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.g.maxMessageSize(c.gate)})
+	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.gate.MaxMessageSize(c.g.cfg.MaxMessageSize)})
 	if err != nil {
+		if err.Code == protocol.CodeTooLarge {
+			c.gate.TooLarge(c.g.cfg.MaxMessageSize)
+		}
 		return nil, err
 	}
 	if base == "" {

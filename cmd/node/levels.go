@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"innkeeper/raftstore"
+	"innkeeper/transport/admin"
 	"innkeeper/transport/limits"
 	"innkeeper/transport/meter"
 )
@@ -42,18 +43,48 @@ func (n limitNotice) String() string {
 // levelKey is the row of a limit's level.
 func levelKey(k limits.Key) string { return string(k.Scope) + "/" + k.Name.String() }
 
+// level is how a limit stands, as the leader saw it last, and since when; 0 is unknown.
+func (l *limiting) level(k limits.Key) (level limits.Level, sinceMs int64) {
+	row, ok := l.b.store.Row(tableLevels, levelKey(k))
+	if !ok || len(row.Value) == 0 {
+		return limits.Calm, 0
+	}
+	var about levelRow
+	json.Unmarshal(row.Value[1:], &about) // what cannot be read is unknown
+	return limits.Level(row.Value[0]), about.SinceMs
+}
+
 // usage is how a limit stands, for operators.
 func (l *limiting) usage(k limits.Key) limitsUsage {
-	u := limitsUsage{Level: limits.Calm.String()}
-	if row, ok := l.b.store.Row(tableLevels, levelKey(k)); ok && len(row.Value) > 0 {
-		var about levelRow
-		json.Unmarshal(row.Value[1:], &about) // what cannot be read is unknown
-		u.Level, u.SinceMs = limits.Level(row.Value[0]).String(), about.SinceMs
-	}
+	level, since := l.level(k)
+	u := limitsUsage{Level: level.String(), SinceMs: since}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.Value = l.values[k]
 	return u
+}
+
+// stats is how all limits stand, for metrics.
+func (l *limiting) stats() (list []admin.LimitStats) {
+	refused := l.gates.Refusals()
+	for _, s := range l.gates.Scopes() {
+		for n := range limits.NumNames {
+			limit := s.Limits[n]
+			if limit == (limits.Limit{}) {
+				continue
+			}
+			k := limits.Key{Scope: s.ID, Name: n}
+			level, _ := l.level(k)
+			l.mu.Lock()
+			value := l.values[k]
+			l.mu.Unlock()
+			list = append(list, admin.LimitStats{
+				Scope: s.ID.Kind(), ID: s.ID.ID(), Limit: n.String(), Soft: limit.Soft, Hard: limit.Hard,
+				Value: value, Measured: !n.Single(), Level: int(level), Refused: refused[s.ID][n],
+			})
+		}
+	}
+	return list
 }
 
 // watch looks at all limits once a second and, on the leader, tells the apps of those whose level has changed.
@@ -68,7 +99,7 @@ func (l *limiting) watch(ctx context.Context, now time.Time) {
 		l.watches = nil
 	}
 	values := map[limits.Key]int64{}
-	refused := map[string][limits.NumNames]uint64{}
+	refused := map[limits.Scope][limits.NumNames]uint64{}
 	if leads {
 		refused = l.leader.Refusals()
 	}
@@ -78,7 +109,8 @@ func (l *limiting) watch(ctx context.Context, now time.Time) {
 				continue
 			}
 			k := limits.Key{Scope: s.ID, Name: n}
-			value, met := l.value(now, k, apps, refused, s.Has)
+			met := refused[s.ID][n]
+			value := l.value(k, apps, met, s.Has)
 			values[k] = value
 			if leads {
 				if notice := l.look(now, k, s, value, met); notice != nil {
@@ -100,13 +132,8 @@ func (l *limiting) watch(ctx context.Context, now time.Time) {
 	}
 }
 
-// value is how much there is of what is limited, and how often the limit was met; l.mu is held.
-func (l *limiting) value(now time.Time, k limits.Key, apps map[string]meter.Now, refused map[string][limits.NumNames]uint64, has func(string) bool) (value int64, met uint64) {
-	for app, list := range refused {
-		if has(app) {
-			met += list[k.Name]
-		}
-	}
+// value is how much there is of what is limited, of which met was refused; l.mu is held.
+func (l *limiting) value(k limits.Key, apps map[string]meter.Now, met uint64, has func(string) bool) (value int64) {
 	switch {
 	case k.Name.AtOnce():
 		for app, now := range apps {
@@ -119,12 +146,12 @@ func (l *limiting) value(now time.Time, k limits.Key, apps map[string]meter.Now,
 				value += now.Connections
 			}
 		}
-	case k.Name.Rate() && l.leader != nil:
-		value = int64(math.Round(l.leader.Rate(now, k)))
+	case k.Name.Rate():
+		value = int64(math.Round(l.asked[k]))
 	case k.Name.Single():
 		value = int64(met)
 	}
-	return value, met
+	return value
 }
 
 // look says whom to tell of a limit, nil for nobody; l.mu is held.
@@ -132,9 +159,7 @@ func (l *limiting) look(now time.Time, k limits.Key, s limits.ScopeLimits, value
 	w := l.watches[k]
 	if w == nil {
 		w = &limits.Watch{}
-		if row, ok := l.b.store.Row(tableLevels, levelKey(k)); ok && len(row.Value) > 0 {
-			w.Level = limits.Level(row.Value[0]) // as the last leader saw it
-		}
+		w.Level, _ = l.level(k)
 		if l.watches == nil {
 			l.watches = map[limits.Key]*limits.Watch{}
 		}

@@ -44,6 +44,7 @@ type limiting struct {
 	term   uint64 // of it
 
 	watches map[limits.Key]*limits.Watch // of the leader
+	asked   map[limits.Key]float64       // of rates, in the whole cluster, as the leader said last
 	values  map[limits.Key]int64         // as of the last second
 }
 
@@ -88,7 +89,7 @@ func (l *limiting) Ask(app string, done func(channel.Refusal)) {
 		}
 		l.refuse(app)
 		if v == limits.Full {
-			l.gates.Of(app).Refused(limits.Channels)
+			l.gates.Refused(limits.Key{Scope: s, Name: limits.Channels})
 		}
 	})
 }
@@ -165,6 +166,15 @@ func (l *limiting) sync(ctx context.Context, whole bool) {
 		return
 	}
 	l.gates.Share(a.Shares)
+	if whole {
+		asked := make(map[limits.Key]float64, len(a.Shares))
+		for _, s := range a.Shares {
+			asked[s.Key] = s.Asked
+		}
+		l.mu.Lock()
+		l.asked = asked
+		l.mu.Unlock()
+	}
 	l.purse.End(time.Now(), a.Grants)
 }
 

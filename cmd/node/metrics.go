@@ -9,7 +9,7 @@ import (
 
 // sources are where the metrics come from, read at each scrape.
 func (b *boot) sources() admin.Sources {
-	return admin.Sources{Node: b.nodeStats, Log: b.logStats, Rules: b.ruleStats, Links: b.linkStats, Traffic: b.trafficStats}
+	return admin.Sources{Node: b.nodeStats, Log: b.logStats, Rules: b.ruleStats, Links: b.linkStats, Limits: b.limiting.stats, Traffic: b.trafficStats}
 }
 
 func (b *boot) nodeStats() admin.NodeStats {

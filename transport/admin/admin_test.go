@@ -218,6 +218,8 @@ func filled[T any](strings ...string) (v T) {
 		switch f := s.Field(i); f.Interface().(type) {
 		case int:
 			f.SetInt(int64(100 + i))
+		case int64:
+			f.SetInt(int64(500 + i))
 		case uint64:
 			f.SetUint(uint64(200 + i))
 		case bool:
@@ -239,10 +241,13 @@ func filled[T any](strings ...string) (v T) {
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(NewCollector(Sources{
-		Node:    func() NodeStats { return filled[NodeStats]() },
-		Log:     func() LogStats { return filled[LogStats]() },
-		Rules:   func() []RuleStats { return []RuleStats{filled[RuleStats]("demo", "a"), filled[RuleStats]("demo", "b")} },
-		Links:   func() []LinkStats { return []LinkStats{filled[LinkStats]("n2")} },
+		Node:  func() NodeStats { return filled[NodeStats]() },
+		Log:   func() LogStats { return filled[LogStats]() },
+		Rules: func() []RuleStats { return []RuleStats{filled[RuleStats]("demo", "a"), filled[RuleStats]("demo", "b")} },
+		Links: func() []LinkStats { return []LinkStats{filled[LinkStats]("n2")} },
+		Limits: func() []LimitStats {
+			return []LimitStats{filled[LimitStats]("app", "demo", "channels"), {Scope: "account", ID: "acme", Limit: "messageSize", Hard: 2048}}
+		},
 		Traffic: func() TrafficStats { return filled[TrafficStats]() },
 	}))
 	w := httptest.NewRecorder()

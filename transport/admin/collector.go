@@ -65,6 +65,18 @@ type TrafficStats struct {
 	Overflows     uint64 // of those, because their queue was full
 }
 
+// LimitStats is how one limit of an app or an account stands.
+type LimitStats struct {
+	Scope, ID string // "app" or "account", and its id
+	Limit     string // its name, as in the control API
+	Soft      int64  // thresholds; 0 is none
+	Hard      int64
+	Value     int64  // of what is limited, in the whole cluster, a second ago
+	Measured  bool   // whether there is such a value: not of a limit of one channel, connection or publish
+	Level     int    // 0 calm, 1 approaching, 2 exceeded
+	Refused   uint64 // by this process
+}
+
 // Sources are the functions that metrics are read from at each scrape. A nil one leaves its metrics out. They must be
 // quick and safe to call from many goroutines.
 type Sources struct {
@@ -72,6 +84,8 @@ type Sources struct {
 	Log   func() LogStats
 	Rules func() []RuleStats
 	Links func() []LinkStats
+	// Limits are those of all apps and accounts that have some.
+	Limits func() []LimitStats
 	// Traffic is over all links.
 	Traffic func() TrafficStats
 }
@@ -117,6 +131,10 @@ var (
 	linkUp        = desc("link_up", "1 while the link to the other node is up, else 0.", "node")
 	linkBytes     = desc("link_bytes_total", "Bytes sent to (out) and received from (in) other nodes.", "direction")
 	linkBroken    = desc("link_breaks_total", "Links to other nodes that ended.")
+	limitSet      = desc("limit", "Threshold of a limit of an app or account, soft (told) or hard (refused).", "scope", "id", "limit", "threshold")
+	limitValue    = desc("limit_value", "What there is of what is limited, in the whole cluster, as of the last second.", "scope", "id", "limit")
+	limitLevel    = desc("limit_level", "How the limit stands: 0 calm, 1 approaching, 2 exceeded.", "scope", "id", "limit")
+	limitRefused  = desc("limit_refused_total", "What this node refused because of the limit.", "scope", "id", "limit")
 	linkOverflows = desc("link_overflows_total", "Links to other nodes that were reset because their queue was full.")
 )
 
@@ -138,6 +156,11 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.sources.Traffic != nil {
 		collectTraffic(out, c.sources.Traffic())
+	}
+	if c.sources.Limits != nil {
+		for _, l := range c.sources.Limits() {
+			collectLimit(out, l)
+		}
 	}
 	if c.sources.Links != nil {
 		for _, l := range c.sources.Links() {
@@ -189,6 +212,20 @@ func collectRule(out chan<- prometheus.Metric, s RuleStats) {
 	gauge(out, ruleBackoff, one(s.InBackoff), s.App, s.Rule)
 }
 
+func collectLimit(out chan<- prometheus.Metric, s LimitStats) {
+	if s.Soft > 0 {
+		gauge(out, limitSet, s.Soft, s.Scope, s.ID, s.Limit, "soft")
+	}
+	if s.Hard > 0 {
+		gauge(out, limitSet, s.Hard, s.Scope, s.ID, s.Limit, "hard")
+	}
+	if s.Measured {
+		gauge(out, limitValue, s.Value, s.Scope, s.ID, s.Limit)
+	}
+	gauge(out, limitLevel, s.Level, s.Scope, s.ID, s.Limit)
+	counter(out, limitRefused, s.Refused, s.Scope, s.ID, s.Limit)
+}
+
 func collectTraffic(out chan<- prometheus.Metric, s TrafficStats) {
 	counter(out, linkBytes, s.SentBytes, "out")
 	counter(out, linkBytes, s.ReceivedBytes, "in")
@@ -196,7 +233,7 @@ func collectTraffic(out chan<- prometheus.Metric, s TrafficStats) {
 	counter(out, linkOverflows, s.Overflows)
 }
 
-func gauge[N int | uint64 | float64](out chan<- prometheus.Metric, d *prometheus.Desc, v N, labels ...string) {
+func gauge[N int | int64 | uint64 | float64](out chan<- prometheus.Metric, d *prometheus.Desc, v N, labels ...string) {
 	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 }
 

@@ -35,14 +35,16 @@ type meteredBucket struct {
 	mu     sync.Mutex
 	bucket Bucket
 	rate   float64 // of this node; what the leader said last
-	full   float64 // of the whole cluster
+	full   float64 // of the whole cluster; 0: it is only watched
 	asked  uint64  // taken and refused
 }
 
 func (m *meteredBucket) take(now time.Duration, n int) (wait time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked += uint64(n)
+	if m.asked += uint64(n); m.full == 0 {
+		return 0, true
+	}
 	return m.bucket.Take(now, n, m.rate, m.full)
 }
 

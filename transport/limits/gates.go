@@ -8,8 +8,9 @@ import (
 
 // Gates are the limits of all apps as one node applies them. They are safe for concurrent use.
 type Gates struct {
-	start time.Time
-	byApp sync.Map // app → *Gate
+	start   time.Time
+	byApp   sync.Map // app → *Gate
+	refused sync.Map // Key → *atomic.Uint64, since the start
 
 	limited atomic.Bool // something is
 
@@ -29,7 +30,7 @@ type Config struct {
 type scope struct {
 	id      Scope
 	limits  Set
-	buckets [NumNames]*meteredBucket // of those that are Rate and have a hard threshold
+	buckets [NumNames]*meteredBucket // of those that are Rate
 
 	account func(app string) string
 }
@@ -44,17 +45,17 @@ func (s *scope) has(app string) bool {
 
 // Gate is the limits of one app on one node.
 type Gate struct {
-	app     string
-	gates   *Gates
-	view    atomic.Pointer[view] // nil: nothing is limited
-	refused [NumNames]atomic.Uint64
+	app   string
+	gates *Gates
+	view  atomic.Pointer[view] // nil: nothing is limited
 }
 
 type view struct {
 	scopes []*scope // with limits: the app's, the account's
 	atOnce [NumNames]bool
-	rates  [NumNames]bool
+	rates  [NumNames]bool  // limited or watched
 	single [NumNames]int64 // the tighter hard threshold
+	tight  [NumNames]Scope // whose it is
 }
 
 // NewGates makes gates that let everything through.
@@ -92,7 +93,7 @@ func (g *Gates) Set(c Config) {
 		s := &scope{id: id, limits: set, account: c.Account}
 		old := before[id]
 		for n := range NumNames {
-			if !n.Rate() || set[n].Hard == 0 {
+			if !n.Rate() || set[n] == (Limit{}) {
 				continue
 			}
 			if old != nil && old.buckets[n] != nil {
@@ -124,11 +125,13 @@ func (g *Gates) look(one *Gate) {
 			hard := s.limits[n].Hard
 			switch {
 			case n.Single():
-				v.single[n] = Tighter(v.single[n], hard)
+				if hard > 0 && (v.single[n] == 0 || hard < v.single[n]) {
+					v.single[n], v.tight[n] = hard, id
+				}
 			case n.AtOnce():
 				v.atOnce[n] = v.atOnce[n] || hard > 0
 			default:
-				v.rates[n] = v.rates[n] || hard > 0
+				v.rates[n] = v.rates[n] || s.limits[n] != (Limit{})
 			}
 		}
 	}
@@ -188,7 +191,7 @@ func (o *Gate) Spend(name Name, n int) *Refusal {
 					b.give(n)
 				}
 			}
-			o.refused[name].Add(1)
+			o.gates.Refused(Key{s.id, name})
 			return &Refusal{name, s.id, s.limits[name].Hard, wait}
 		}
 	}
@@ -203,24 +206,45 @@ func (o *Gate) Single(name Name) int64 {
 	return 0
 }
 
-// Refused counts a refusal that was made elsewhere.
-func (o *Gate) Refused(name Name) { o.refused[name].Add(1) }
-
-// Refusals is how often each limit was met, since the start.
-func (o *Gate) Refusals() (list [NumNames]uint64) {
-	for n := range list {
-		list[n] = o.refused[n].Load()
+// Refuse counts that the limit of one channel, connection or publish was met, and says what it was.
+func (o *Gate) Refuse(name Name) *Refusal {
+	v := o.view.Load()
+	if v == nil || v.single[name] == 0 { // taken away meanwhile
+		return &Refusal{Name: name, Scope: AppScope(o.app)}
 	}
-	return list
+	o.gates.Refused(Key{v.tight[name], name})
+	return &Refusal{Name: name, Scope: v.tight[name], Hard: v.single[name]}
 }
 
-// Refusals are those of all apps that have any.
-func (g *Gates) Refusals() map[string][NumNames]uint64 {
-	all := map[string][NumNames]uint64{}
-	g.byApp.Range(func(app, one any) bool {
-		if list := one.(*Gate).Refusals(); list != [NumNames]uint64{} {
-			all[app.(string)] = list
-		}
+// MaxMessageSize is what one publish may have, in bytes, on a node that takes most.
+func (o *Gate) MaxMessageSize(most int) int {
+	return int(Tighter(int64(most), o.Single(MessageSize)))
+}
+
+// TooLarge counts a publish that was larger than that, if the limit is what it met.
+func (o *Gate) TooLarge(most int) {
+	if hard := o.Single(MessageSize); hard > 0 && hard <= int64(most) {
+		o.Refuse(MessageSize)
+	}
+}
+
+// Refused counts that a limit was met.
+func (g *Gates) Refused(k Key) {
+	n, ok := g.refused.Load(k)
+	if !ok {
+		n, _ = g.refused.LoadOrStore(k, new(atomic.Uint64))
+	}
+	n.(*atomic.Uint64).Add(1)
+}
+
+// Refusals is how often each limit was met on this node, since the start.
+func (g *Gates) Refusals() map[Scope][NumNames]uint64 {
+	all := map[Scope][NumNames]uint64{}
+	g.refused.Range(func(key, n any) bool {
+		k := key.(Key)
+		list := all[k.Scope]
+		list[k.Name] = n.(*atomic.Uint64).Load()
+		all[k.Scope] = list
 		return true
 	})
 	return all
@@ -244,10 +268,11 @@ func (g *Gates) Demands() (list []Demand) {
 	return list
 }
 
-// Share is what a node may let through of a rate, per second.
+// Share is what a node may let through of a rate, per second, and what all nodes together are asked for.
 type Share struct {
 	Key
-	Rate float64 `json:"rate"`
+	Rate  float64 `json:"rate"`
+	Asked float64 `json:"asked"`
 }
 
 // Share sets this node's part of rates.

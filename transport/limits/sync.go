@@ -4,9 +4,9 @@ import "time"
 
 // Sync is what a node says to the leader, several times a second while anything is limited.
 type Sync struct {
-	Holds   []Hold                      `json:"holds,omitempty"`
-	Demands []Demand                    `json:"demands,omitempty"`
-	Refused map[string][NumNames]uint64 `json:"refused,omitempty"` // by app, since the boot began
+	Holds   []Hold                     `json:"holds,omitempty"`
+	Demands []Demand                   `json:"demands,omitempty"`
+	Refused map[Scope][NumNames]uint64 `json:"refused,omitempty"` // since the boot began
 }
 
 // Answer is what the leader says to that.
@@ -21,9 +21,9 @@ const demandKept = 3 * time.Second
 // Leader is what one term of a leader knows. It is pure, and not safe for concurrent use.
 type Leader struct {
 	ledger  *Ledger
-	demands map[string]demanded                    // by boot
-	refused map[string]map[string][NumNames]uint64 // by boot and app: as last heard
-	fresh   map[string][NumNames]uint64            // by app: refused since Refusals was called
+	demands map[string]demanded                   // by boot
+	refused map[string]map[Scope][NumNames]uint64 // by boot: as last heard
+	fresh   map[Scope][NumNames]uint64            // refused since Refusals was called
 }
 
 type demanded struct {
@@ -34,7 +34,7 @@ type demanded struct {
 // NewLeader makes one that knows nothing yet.
 func NewLeader() *Leader {
 	return &Leader{
-		ledger: NewLedger(), demands: map[string]demanded{}, refused: map[string]map[string][NumNames]uint64{}, fresh: map[string][NumNames]uint64{},
+		ledger: NewLedger(), demands: map[string]demanded{}, refused: map[string]map[Scope][NumNames]uint64{}, fresh: map[Scope][NumNames]uint64{},
 	}
 }
 
@@ -52,9 +52,8 @@ func (l *Leader) Sync(now time.Time, boot string, s *Sync, c Cluster) *Answer {
 		}
 		l.demands[boot] = d
 		for _, one := range s.Demands {
-			if hard := c.Hard(one.Key); hard > 0 {
-				a.Shares = append(a.Shares, Share{one.Key, l.share(now, boot, one.Key, float64(hard), c.Live)})
-			}
+			share := l.share(now, boot, one.Key, float64(c.Hard(one.Key)), c.Live)
+			a.Shares = append(a.Shares, Share{one.Key, share, l.Rate(now, one.Key)})
 		}
 	}
 	l.count(boot, s.Refused)
@@ -82,24 +81,24 @@ func (l *Leader) share(now time.Time, boot string, key Key, rate float64, live [
 
 // count notes what was refused since the boot was heard last. What it said to the leader before is not known here, and not
 // counted again.
-func (l *Leader) count(boot string, refused map[string][NumNames]uint64) {
+func (l *Leader) count(boot string, refused map[Scope][NumNames]uint64) {
 	before, known := l.refused[boot]
-	for app, totals := range refused {
-		fresh := l.fresh[app]
+	for scope, totals := range refused {
+		fresh := l.fresh[scope]
 		for n, total := range totals {
-			if known && total > before[app][n] {
-				fresh[n] += total - before[app][n]
+			if known && total > before[scope][n] {
+				fresh[n] += total - before[scope][n]
 			}
 		}
-		l.fresh[app] = fresh
+		l.fresh[scope] = fresh
 	}
 	l.refused[boot] = refused
 }
 
-// Refusals is how often each limit was met since the last call, by app.
-func (l *Leader) Refusals() map[string][NumNames]uint64 {
+// Refusals is how often each limit was met since the last call.
+func (l *Leader) Refusals() map[Scope][NumNames]uint64 {
 	fresh := l.fresh
-	l.fresh = map[string][NumNames]uint64{}
+	l.fresh = map[Scope][NumNames]uint64{}
 	return fresh
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
-	"innkeeper/transport/limits"
 	"innkeeper/transport/protocol"
 )
 
@@ -59,8 +58,12 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	if id, p.ConnID, err = c.onBehalf(id, in); err != nil {
 		return p, err
 	}
-	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.maxMessageSize(id.App), BareJSON: true})
+	gate := c.cfg.Gates.Of(id.App)
+	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: gate.MaxMessageSize(c.cfg.MaxMessageSize), BareJSON: true})
 	if err != nil {
+		if err.Code == protocol.CodeTooLarge {
+			gate.TooLarge(c.cfg.MaxMessageSize)
+		}
 		return p, err
 	}
 	if p.ID == "" {
@@ -104,14 +107,6 @@ func (c *call) onBehalf(id auth.Identity, in []protocol.Message) (auth.Identity,
 		return id, "", protocol.Errorf(protocol.CodeBadClientID, "the connection of connectionKey is another client's")
 	}
 	return id, of.ID, nil
-}
-
-// maxMessageSize is what one publish of an app may have, in bytes.
-func (c *call) maxMessageSize(app string) int {
-	if c.cfg.Gates == nil {
-		return c.cfg.MaxMessageSize
-	}
-	return int(limits.Tighter(int64(c.cfg.MaxMessageSize), c.cfg.Gates.Of(app).Single(limits.MessageSize)))
 }
 
 func newIDBase() string {

@@ -86,6 +86,9 @@ func New(cfg Config) *Handler {
 	if cfg.MaxBodyBytes == 0 {
 		cfg.MaxBodyBytes = 524288
 	}
+	if cfg.Gates == nil {
+		cfg.Gates = limits.NewGates()
+	}
 	cfg.Apps = cfg.Apps && cfg.Authority != nil
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

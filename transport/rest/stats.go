@@ -63,9 +63,6 @@ func (c *call) countToken(keyName string) *protocol.ErrorInfo {
 
 // spend takes the request off what its app and account may ask for per second.
 func (c *call) spend() *protocol.ErrorInfo {
-	if c.cfg.Gates == nil {
-		return nil
-	}
 	r := c.cfg.Gates.Of(c.app).Spend(limits.APIRequestRate, 1)
 	if r == nil {
 		return nil
