@@ -1,5 +1,7 @@
 package channel
 
+import "math"
+
 // Frames of presence, of both directions, and those that carry holds or members. Payloads stand with their member:
 // unlike messages they are mostly small or absent.
 const (
@@ -152,7 +154,7 @@ func (w *writer) presenceQuery(m *PresenceQuery) {
 	w.name(m.App, m.Name)
 	w.text(m.AfterConn)
 	w.text(m.After)
-	w.count(int32(min(max(m.Limit, 0), pageMembers+1)))
+	w.count(int32(min(max(m.Limit, 0), math.MaxInt32)))
 	w.text(m.ClientID)
 	w.text(m.ConnID)
 }
