@@ -106,7 +106,15 @@ export function queue(what) {
   const waiters = [];
   return {
     push: (item) => (waiters.length ? waiters.shift()(item) : items.push(item)),
-    next: (ms = 8000) => within(ms, what, items.length ? Promise.resolve(items.shift()) : new Promise((r) => waiters.push(r))),
+    next(ms = 8000) {
+      if (items.length) return Promise.resolve(items.shift());
+      let waiter;
+      const item = new Promise((r) => waiters.push((waiter = r)));
+      return within(ms, what, item).catch((e) => {
+        waiters.splice(waiters.indexOf(waiter), 1); // it shall not take an item from who asks next
+        throw e;
+      });
+    },
     // until drops items up to the first that passes.
     async until(test, ms = 8000) {
       const end = Date.now() + ms;
