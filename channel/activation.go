@@ -13,11 +13,13 @@ type tenure struct {
 	epoch     uint64
 	since     Stamp // all publishes behind it were taken here or by owners whose histories were taken over
 	over      atomic.Bool
-	feed      atomic.Pointer[feed] // the copy being kept; nil: none
+	feeds     atomic.Pointer[feeds] // the copies being kept; never nil
+	behind    atomic.Uint64         // stream of the last whole copy when there is none now, and nobody was told that it misses something; else 0
+	sending   sync.RWMutex          // below partition.mu; see partition.grown
 	tallies   tallies
 
 	// Guarded by partition.mu.
-	follower follower
+	keepers  keepers
 	heritage *replica // found, not taken over yet
 }
 
@@ -54,13 +56,14 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	scratch := host.scratch.Get().(*[]Effect)
 	now := host.moment()
 	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
-	effects, next, f, news := a.step(now, batch, woken, *scratch)
+	effects, next, to, news := a.step(now, batch, woken, *scratch)
 	for i := range batch {
 		a.spend(&batch[i])
 	}
-	if t := a.tenure; !t.over.Load() && a.perform(effects, f) {
+	if t := a.tenure; a.sendCopies(effects, to) {
+		a.perform(effects, to)
 		for i := range batch {
-			if batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
+			if f := to.growing; batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
 				if a.tap != nil {
 					a.mu.Lock()
 					told := a.tap.told
@@ -84,13 +87,22 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	return next
 }
 
-func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feed, News) {
+// step also says which copies the effects are for. While one is growing, tenure.sending is held to read when it returns.
+func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feeds, News) {
+	t := a.tenure
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f := a.tenure.feed.Load()
-	if f != nil {
-		now.Stream, now.Waited = f.stream, f.waited.Load()
+	to := t.feeds.Load()
+	for to.growing != nil {
+		a.mu.Unlock()
+		t.sending.RLock()
+		a.mu.Lock()
+		if to = t.feeds.Load(); to.growing != nil {
+			break
+		}
+		t.sending.RUnlock()
 	}
+	now.Stream, now.Growing = to.whole.number(), to.growing.number()
 	for i := range batch {
 		effects = a.state.Step(now, batch[i], effects)
 	}
@@ -101,7 +113,7 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 		a.count(gauge{a.state.Open(), a.state.Occupied()})
 		a.settled()
 	}
-	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, f, a.news()
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, to, a.news()
 }
 
 // count moves the host's gauges from what this channel added before to what it adds now.
@@ -126,31 +138,62 @@ func delta(was, is bool) int64 {
 	return 0
 }
 
-// perform carries out effects in order, copies first, in as few frames as possible: what anybody sees was sent to the
-// follower before. It is false when the tenure ended on the way and nobody has seen anything.
-func (a *activation) perform(effects []Effect, f *feed) bool {
-	p, epoch := a.tenure.partition, a.tenure.epoch
-	host := p.host
-	c := copier{p: p, f: f, app: a.state.app, name: a.state.name, since: a.state.since}
-	defer func() {
-		if a.sent = c.parts; c.failed {
-			p.broken(f)
-		}
-	}()
-	copies := 0
+// sendCopies sends the copies among effects, in as few frames as possible, and ends what step has begun. It comes before
+// anything else: what anybody sees was sent to the follower before. It is false when the tenure ended and nobody has seen
+// anything.
+func (a *activation) sendCopies(effects []Effect, to *feeds) bool {
+	t := a.tenure
+	a.sent = 0
+	over, copied := t.over.Load(), false
+	var broken []*feed
+	if !over {
+		// Whoever is waited for comes last: what it confirms was sent to the other one before.
+		to.each(func(f *feed) {
+			place := ToWhole
+			if f == to.growing {
+				place = ToGrowing
+			}
+			some, ok := a.sendTo(f, place, effects)
+			if copied = copied || some; !ok {
+				broken = append(broken, f)
+			}
+		})
+	}
+	if to.growing != nil {
+		t.sending.RUnlock()
+	}
+	for _, f := range broken {
+		t.partition.broken(f)
+	}
+	// What was sent when the tenure ended may be short of these.
+	return !over && !(copied && t.over.Load())
+}
+
+// sendTo sends those for one feed; some: there were any; ok: the session is not over.
+func (a *activation) sendTo(f *feed, place CopyPlace, effects []Effect) (some, ok bool) {
+	c := copier{p: a.tenure.partition, f: f, app: a.state.app, name: a.state.name, since: a.state.since}
 	for i := range effects {
-		if e := &effects[i]; e.Copy {
+		if e := &effects[i]; e.Copy&place != 0 {
 			c.add(e.Message.(*Delivery), e.Old)
-			copies++
+			some = true
 		}
 	}
-	if c.flush(); copies > 0 && a.tenure.over.Load() {
-		return false // what was sent of the copy when the tenure ended may be short of these
+	c.flush()
+	a.sent += c.parts
+	return some, !c.failed
+}
+
+// perform carries out all other effects in order.
+func (a *activation) perform(effects []Effect, to *feeds) {
+	p, epoch := a.tenure.partition, a.tenure.epoch
+	host := p.host
+	if to.whole == nil && a.tenure.behind.Load() != 0 && acknowledges(effects) {
+		a.tenure.tellBehind()
 	}
 	var published, delivered, refused uint64
 	for i := range effects {
 		e := &effects[i]
-		if e.Copy {
+		if e.Copy != 0 {
 			continue
 		}
 		if e.Propose != 0 {
@@ -178,7 +221,23 @@ func (a *activation) perform(effects []Effect, f *feed) bool {
 		host.counters.deliveries.Add(delivered)
 		host.counters.refused.Add(refused)
 	}
-	return true
+}
+
+// acknowledges says whether somebody is to see a publish, or the publisher to hear that it was taken.
+func acknowledges(effects []Effect) bool {
+	for i := range effects {
+		switch m := effects[i].Message.(type) {
+		case *Delivery:
+			if effects[i].Copy == 0 {
+				return true
+			}
+		case *Published:
+			if m.Refusal == Accepted {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there are at

@@ -130,7 +130,7 @@ func benchPublish(b *testing.B, n int, retention time.Duration, followers ...Gat
 		h.cfg.Hosts = promptHosts{h, f}
 		for part := range uint32(benchPartitions) {
 			h.Follow(part, f, 1)
-			until(func() bool { f := h.layout.Load().parts[part].tenure.feed.Load(); return f != nil && f.waited.Load() })
+			until(func() bool { return h.layout.Load().parts[part].tenure.feeds.Load().whole != nil })
 		}
 	}
 	messages := []Message{{Name: "m", Kind: StringData, Data: make([]byte, 128)}}

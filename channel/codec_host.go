@@ -10,11 +10,14 @@ const (
 	_ // 0x35 was an earlier layout of CopyFetch
 )
 
-// 0x36 was an earlier layout of CopyHave.
+// 0x36 and 0x91 were earlier layouts of CopyHave.
 const (
 	frameLeft byte = 0x90 + iota
-	frameCopyHave
+	_
 	frameCopyFetch
+	frameCopyHave
+	frameCopyWhole
+	frameCopyBehind
 )
 
 const frameTapTold byte = 0xb8
@@ -60,6 +63,13 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.uint(m.Parts)
 		w.uint(m.Hollow)
 		w.bool(m.Over)
+		w.uint(m.Behind)
+	case *CopyWhole:
+		w.byte(frameCopyWhole)
+		w.uint(m.Stream)
+	case *CopyBehind:
+		w.byte(frameCopyBehind)
+		w.uint(m.Stream)
 	case *TapTold:
 		w.byte(frameTapTold)
 		w.uint(m.Stream)
@@ -102,7 +112,11 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 	case frameCopyFetch:
 		m = &CopyFetch{Stream: r.uint(), Take: r.bool(), Back: r.uint()}
 	case frameCopyHave:
-		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint(), Hollow: r.uint(), Over: r.bool()}
+		m = &CopyHave{Stream: r.uint(), Of: r.uint(), Complete: r.bool(), Sent: r.uint(), Parts: r.uint(), Hollow: r.uint(), Over: r.bool(), Behind: r.uint()}
+	case frameCopyWhole:
+		m = &CopyWhole{Stream: r.uint()}
+	case frameCopyBehind:
+		m = &CopyBehind{Stream: r.uint()}
 	case frameTapTold:
 		m = &TapTold{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string()}
 	case frameLeft:

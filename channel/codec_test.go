@@ -125,11 +125,13 @@ var toHostSamples = map[string]ToHost{
 	"copy_part": &CopyPart{Stream: 7, App: "demo", Name: "chat:a", Since: "01726585978590-001", Old: true, Deliveries: []*Delivery{
 		{App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Prev: "01726585978590-001", ID: "conn:1", ConnID: "conn", TimeMs: 1726585978590, Messages: sampleMessages()},
 	}},
-	"copy_end":   &CopyEnd{Stream: 7, Complete: true, Parts: 3},
-	"copied":     &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
-	"copy_fetch": &CopyFetch{Stream: 1 << 40, Take: true, Back: 2},
-	"copy_have":  &CopyHave{Stream: 9, Of: 1<<64 - 1, Complete: true, Sent: 300, Parts: 5, Hollow: 3, Over: true},
-	"tap_told":   &TapTold{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002"},
+	"copy_whole":  &CopyWhole{Stream: 7},
+	"copy_behind": &CopyBehind{Stream: 1 << 33},
+	"copy_end":    &CopyEnd{Stream: 7, Complete: true, Parts: 3},
+	"copied":      &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
+	"copy_fetch":  &CopyFetch{Stream: 1 << 40, Take: true, Back: 2},
+	"copy_have":   &CopyHave{Stream: 9, Of: 1<<64 - 1, Complete: true, Sent: 300, Parts: 5, Hollow: 3, Over: true, Behind: 1 << 33},
+	"tap_told":    &TapTold{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002"},
 	"left": &Left{Stream: 9, Channels: []*Remains{
 		{App: "demo", Name: "chat:a", VacateMs: 4999, UsedMs: -1},
 		{App: "demo", Name: "chat:ü", VacateMs: -1, UsedMs: 59999, More: []Section{{Kind: 7, Data: []byte{0, 255}}, {Kind: 8, Data: []byte{}}}},

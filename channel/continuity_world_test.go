@@ -448,6 +448,14 @@ func (w *sea) followBy(to GatewayID, session uint64) {
 	}
 }
 
+// sever cuts the links between the owner and another ship, and tells the owner.
+func (w *sea) sever(s *ship) {
+	l := w.link(w.owner.id, s.id)
+	session := l.cut() - 1
+	w.link(s.id, w.owner.id).cut()
+	w.owner.host.Parted(s.id, session)
+}
+
 // part is where the channel belongs.
 func (w *sea) part() uint32 { return ring.Partition(ring.Hash("app", "room"), len(w.table.Slots)) }
 
@@ -522,17 +530,32 @@ func (w *sea) step() {
 			w.dieUnopened(old)
 		}
 		time.Sleep(200 * time.Millisecond)
+	case 9: // others follow, and the owner dies before they have been sent everything
+		if len(w.ships) < 3 {
+			return
+		}
+		w.settled()
+		for range 1 + w.rnd.IntN(3) {
+			w.commit(w.owner, false)
+			for range w.rnd.IntN(4) {
+				w.ships[w.rnd.IntN(len(w.ships))].say()
+				time.Sleep(time.Duration(w.rnd.IntN(3000)) * time.Microsecond)
+			}
+		}
+		if w.rnd.IntN(2) == 0 {
+			w.sink(w.owner)
+			time.Sleep(time.Duration(w.rnd.IntN(500)) * time.Millisecond)
+			w.commit(w.ships[w.rnd.IntN(len(w.ships))], true)
+		}
 	case 3: // the link to the follower is cut
 		if w.follower != nil {
-			w.link(w.owner.id, w.follower.id).cut()
-			w.link(w.follower.id, w.owner.id).cut()
+			w.sever(w.follower)
 			w.follow()
 			w.owner.route2(w)
 			w.follower.route2(w)
 		}
 	case 4: // frames to a gateway are lost
-		w.link(w.owner.id, s.id).cut()
-		w.link(s.id, w.owner.id).cut()
+		w.sever(s)
 		if s == w.follower {
 			w.follow()
 		}
@@ -545,20 +568,24 @@ func (w *sea) step() {
 	}
 }
 
-// dieUnopened sinks the new owner or the old one, unless the channel's partition is served already: what the new owner
-// acknowledges before its copy is whole may be lost with it.
+// dieUnopened sinks the new owner or the old one, unless a partition is served already: what the new owner acknowledges
+// before its copy is whole may be lost with it.
 func (w *sea) dieUnopened(old *ship) {
-	p := w.owner.host.layout.Load().part(w.part())
-	p.mu.Lock()
-	serves := p.at == serving
 	s := old
 	if w.rnd.IntN(2) == 0 {
 		s = w.owner
 	}
-	if s == w.owner && !serves {
-		p.barrier = Barrier{} // nor will it be in this moment
+	parts, serves := w.owner.host.layout.Load().parts, false
+	for i := range parts {
+		parts[i].mu.Lock()
+		serves = serves || parts[i].at == serving
 	}
-	p.mu.Unlock()
+	for i := range parts {
+		if s == w.owner && !serves {
+			parts[i].barrier = Barrier{} // nor will it be in this moment
+		}
+		parts[i].mu.Unlock()
+	}
 	if serves {
 		return
 	}
@@ -580,6 +607,9 @@ func (w *sea) sink(s *ship) {
 	w.mu.Unlock()
 	s.lease.lost.Store(true)
 	s.host.Close()
+	if s != w.owner {
+		w.sever(s)
+	}
 }
 
 func (s *ship) route2(w *sea) { s.route(w.owner, w.epoch) }

@@ -3,7 +3,7 @@ package channel
 // Frames between hosts. The owner of a partition keeps a copy of its history with a follower, and whoever becomes the
 // owner next takes it over from whom has one. All of one stream come in order on one link.
 
-// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *Copied, *CopyFetch, *CopyHave, *Left, *TapTold,
+// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *CopyWhole, *CopyBehind, *Copied, *CopyFetch, *CopyHave, *Left, *TapTold,
 // *PastAsk, *PastHave, *PastTake or *PastPage.
 type ToHost interface{ toHost() }
 
@@ -23,15 +23,20 @@ type CopyPart struct {
 	Deliveries []*Delivery
 }
 
-// CopyEnd says that everything from before CopyBegin was sent; later publishes follow. Complete is false when there was
-// nothing to send, or not all of it.
+// CopyEnd says that everything from before CopyBegin was sent; later publishes follow. When Complete is false the copy is
+// let go: another one is whole.
 type CopyEnd struct {
 	Stream   uint64
 	Complete bool
 	Parts    uint64 // CopyParts of what is old: whoever got fewer has not got all
 }
 
-// Copied confirms a CopyPart, or the CopyEnd when there is no name.
+// CopyWhole says that the copy has everything that was acknowledged so far, and that publishes wait for it from now on.
+type CopyWhole struct {
+	Stream uint64
+}
+
+// Copied confirms a CopyPart; without a name first the CopyEnd, then the CopyWhole.
 type Copied struct {
 	Stream    uint64
 	App, Name string
@@ -58,7 +63,8 @@ type CopyHave struct {
 	// Hollow is not 0 when whoever answers owned the partition then and has nothing, because it never served: what was
 	// before is as many tenures further back.
 	Hollow uint64
-	Over   bool // the asker's own tenure is over; it just has not heard
+	Over   bool   // the asker's own tenure is over; it just has not heard
+	Behind uint64 // see CopyBehind, of the tenure that is asked for; 0: nothing was said here
 }
 
 // Left is what an owner, at the end of its tenure, tells the next one of channels on which something was running out. It
@@ -95,6 +101,7 @@ func (r *Remains) size() int {
 func (*CopyBegin) toHost() {}
 func (*CopyPart) toHost()  {}
 func (*CopyEnd) toHost()   {}
+func (*CopyWhole) toHost() {}
 func (*Copied) toHost()    {}
 func (*CopyFetch) toHost() {}
 func (*CopyHave) toHost()  {}

@@ -21,7 +21,7 @@ func (st *stand) publish(p Publish) (a *Published, d *Delivery) {
 		case *Published:
 			a = m
 		case *Delivery:
-			if !e.Copy && e.To == gwA {
+			if e.Copy == 0 && e.To == gwA {
 				d = m
 			}
 		}
@@ -174,13 +174,13 @@ func TestEphemeralIsDeliveredAndNotKept(t *testing.T) {
 		t.Errorf("behind it: %q, complete %v", texts(r), r.Complete)
 	}
 	// While the copy of what came before it is waited for, it waits as well, and what is copied is its id.
-	st.now.Stream = 3
-	st.wants(Input{Kind: InCopyAll, Stream: 3}, "copy, copy, copy")
-	st.now.Waited = true
+	st.now.Growing = 3
+	st.wants(Input{Kind: InCopyAll, Stream: 3}, "grow, grow, grow")
+	st.now.Stream, st.now.Growing = 3, 0
 	st.wants(pubID(gwB, "x"), "copy")
 	p.ID = "f"
 	effects := st.s.Step(st.now, Input{Kind: InPublish, From: gwB, Publish: &p}, nil)
-	if len(effects) != 1 || !effects[0].Copy || len(effects[0].Message.(*Delivery).Messages) != 0 {
+	if len(effects) != 1 || effects[0].Copy != ToWhole || len(effects[0].Message.(*Delivery).Messages) != 0 {
 		t.Fatalf("waiting: %+v", effects)
 	}
 	effects = st.s.Step(st.now, Input{Kind: InCopied, Stream: 3, Copied: st.s.last}, nil)
@@ -284,12 +284,12 @@ func TestSuccessorKnowsWhatBecameOfMessages(t *testing.T) {
 		settings := mutable
 		settings.Retention = time.Duration(rapid.IntRange(1, 60).Draw(rt, "retention")) * time.Second
 		st := watched(t, settings)
-		st.now.Stream = 3
+		st.now.Growing = 3
 		copy := newReplica(1, 3, GatewayID{}, Stamp{}, Stamp{})
 		var serials []string
 		take := func(effects []Effect) (a *Published) {
 			for _, e := range effects {
-				if e.Copy {
+				if e.Copy != 0 {
 					part, err := DecodeToHost(AppendToHost(nil, &CopyPart{Stream: 3, App: "app", Name: "room", Old: e.Old, Deliveries: []*Delivery{e.Message.(*Delivery)}}))
 					if err != nil {
 						rt.Fatal(err)
@@ -353,7 +353,7 @@ func TestSuccessorKnowsWhatBecameOfMessages(t *testing.T) {
 			a, _ = effects[len(effects)-1].Message.(*Published)
 			return a
 		}
-		st.now.Stream = 0
+		st.now.Growing = 0
 		for range 5 {
 			compare(rt, st, &next, serials)
 			step++

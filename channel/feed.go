@@ -18,19 +18,21 @@ const (
 	fetchTimeout = 2 * time.Second
 	// fetchAgain is after how long without a word it asks again.
 	fetchAgain = fetchTimeout / 5
+	// takeTimeout and takeAgain are the same when the one that has it was asked to send it.
+	takeTimeout = 2 * fetchTimeout
+	takeAgain   = fetchTimeout / 2
 	// sweepEvery is how often copies are rid of what is too old.
 	sweepEvery = 15 * time.Second
 )
 
-// feed brings a partition's history to another host: the owner's to its follower, where live publishes come behind it, or
-// what an owner left behind to its successor.
+// feed brings a partition's history to another host: the owner's to one that keeps a copy, where live publishes come behind
+// it, or what an owner left behind to its successor.
 type feed struct {
-	to      GatewayID
-	session uint64
-	epoch   uint64
-	stream  uint64
-	waited  atomic.Bool   // the copy is whole: publishes wait for it
-	sent    atomic.Uint64 // CopyParts, all
+	follower
+	epoch  uint64
+	stream uint64
+	began  time.Duration
+	sent   atomic.Uint64 // CopyParts, all
 
 	// Guarded by partition.mu.
 	items       []feedItem
@@ -40,6 +42,7 @@ type feed struct {
 	slot        bool          // one of feedsMax is taken
 	ended       bool          // CopyEnd was sent
 	giveUpAt    time.Duration // of a gift: nobody seems to take it
+	before      *feed         // the one that was whole, until this copy knows that it is; nil: it was let go
 }
 
 // feedItem is a channel with a past: an open one, or one that was left behind.
@@ -49,48 +52,108 @@ type feedItem struct {
 	past *copied
 }
 
-// follower is where a tenure's copy is to be kept.
-type follower struct {
-	to      GatewayID
-	session uint64
+// feeds are those of a tenure to the tenure's keepers. It is immutable.
+type feeds struct {
+	whole   *feed // publishes wait for it; nil: for nothing
+	growing *feed // the one that is to take its place; nil: none
+}
+
+// with is the feed of that stream; nil when there is none.
+func (f *feeds) with(stream uint64) *feed {
+	switch {
+	case f.whole != nil && f.whole.stream == stream:
+		return f.whole
+	case f.growing != nil && f.growing.stream == stream:
+		return f.growing
+	}
+	return nil
+}
+
+// each calls do for those that there are.
+func (f *feeds) each(do func(*feed)) {
+	if f.growing != nil {
+		do(f.growing)
+	}
+	if f.whole != nil {
+		do(f.whole)
+	}
 }
 
 // Follow says where the copy of an owned partition's history is to be kept: with a member that is reached on a session.
-// The zero GatewayID: nowhere. It is called by the goroutine that calls Acquire, after it, and again whenever the session
-// is another one.
+// The zero GatewayID: with one that cannot be reached now, if any. Whoever has had a whole copy until then goes on keeping
+// it until the new one is whole. Follow is called by the goroutine that calls Acquire, after it, and again whenever the
+// session is another one.
 func (h *Host) Follow(part uint32, to GatewayID, session uint64) {
 	p := &h.layout.Load().parts[part]
 	p.mu.Lock()
 	if p.tenure != nil && h.cfg.Hosts != nil {
-		if f := p.tenure.feed.Load(); f != nil && f.to != to {
-			h.cfg.Hosts.ToHost(f.to, 0, p.id, f.epoch, &CopyEnd{Stream: f.stream}) // what it has goes stale
-		}
-		p.unfollow()
-		p.tenure.follower = follower{to, session}
-		if p.at == serving {
-			p.beginFeed()
-		}
+		p.tenure.keepers.want(follower{to, session})
+		p.arrange()
 	}
 	p.mu.Unlock()
 	p.nudge()
 }
 
-// beginFeed begins a copy with the follower, if there is one.
-func (p *partition) beginFeed() {
-	t := p.tenure
-	if t.follower.to == (GatewayID{}) {
+// Parted says that a session with a member is over. It is called by the goroutine that calls Follow, before Follow names
+// another session with that member.
+func (h *Host) Parted(from GatewayID, session uint64) {
+	parts := h.layout.Load().parts
+	for i := range parts {
+		p := &parts[i]
+		p.mu.Lock()
+		p.lost(follower{from, session})
+		p.mu.Unlock()
+	}
+}
+
+// lost ends what is sent on a session that is over; p.mu is held.
+func (p *partition) lost(f follower) {
+	if p.tenure == nil || p.host.cfg.Hosts == nil {
 		return
 	}
-	h := p.host
-	f := &feed{to: t.follower.to, session: t.follower.session, epoch: t.epoch, stream: h.streams.Add(1)}
-	if !p.sendHost(f, &CopyBegin{Stream: f.stream, Since: t.since.position(), Floor: h.now().position()}) {
-		return // another session follows
+	p.tenure.keepers.lost(f)
+	p.arrange()
+}
+
+// arrange brings the feeds in line with the keepers; p.mu is held.
+func (p *partition) arrange() {
+	t := p.tenure
+	if p.at != serving {
+		return
 	}
-	t.feed.Store(f)
+	now := t.feeds.Load()
+	if f := now.whole; f != nil && f.follower != t.keepers.whole {
+		// Nothing waits for it any more.
+		t.behind.Store(f.stream)
+		now = &feeds{growing: now.growing}
+		t.feeds.Store(now)
+		p.tellPending(Input{Kind: InCopied})
+	}
+	if f := now.growing; f != nil && f.follower != t.keepers.growing {
+		now = &feeds{whole: now.whole}
+		t.feeds.Store(now)
+		p.freeSlot(f)
+		p.sendHost(f, &CopyEnd{Stream: f.stream})
+	}
+	if now.growing == nil && t.keepers.growing != (follower{}) {
+		p.grow(t.keepers.growing)
+	}
+}
+
+// grow begins a copy; p.mu is held.
+func (p *partition) grow(at follower) {
+	t, h := p.tenure, p.host
+	f := &feed{follower: at, epoch: t.epoch, stream: h.streams.Add(1), began: h.elapsed()}
+	if !p.sendHost(f, &CopyBegin{Stream: f.stream, Since: t.since.position(), Floor: h.now().position()}) {
+		t.keepers.lost(at) // another session follows
+		return
+	}
+	whole := t.feeds.Load().whole
+	t.feeds.Store(&feeds{whole: whole, growing: f})
 	p.channels.all(func(a *activation) bool {
 		a.mu.Lock()
 		if a.state.past == nil && a.state.present == nil {
-			a.state.stream = f.stream
+			a.state.join(whole.number(), f.stream)
 		} else {
 			f.items = append(f.items, feedItem{a: a})
 		}
@@ -99,20 +162,54 @@ func (p *partition) beginFeed() {
 	})
 }
 
-// unfollow ends the copy with the follower: nothing waits for it any more.
-func (p *partition) unfollow() {
-	t := p.tenure
-	f := t.feed.Swap(nil)
+// number is the feed's stream; 0 when there is none.
+func (f *feed) number() uint64 {
 	if f == nil {
-		return
+		return 0
 	}
-	p.freeSlot(f)
+	return f.stream
+}
+
+// grown makes the copy that was growing the one that publishes wait for; p.mu is held.
+//
+// Nobody may take that copy for whole before it has all that was acknowledged without it. So it is told so on the way that
+// live publishes take, when no channel has one in hand that others have been sent already; and the copy before is let go
+// when it has heard.
+func (p *partition) grown() {
+	t := p.tenure
+	now := t.feeds.Load()
+	f, before := now.growing, now.whole
+	t.sending.Lock()
+	t.feeds.Store(&feeds{whole: f})
+	t.behind.Store(0)
+	told := p.sendHost(f, &CopyWhole{Stream: f.stream})
+	t.sending.Unlock()
+	f.before = before
+	p.host.log.Debug("a copy is whole", "partition", p.id, "epoch", f.epoch, "with", f.to.Node, "parts", f.sent.Load(), "took", p.host.elapsed()-f.began)
+	t.keepers.grown()
+	if !told {
+		t.keepers.lost(f.follower)
+	}
+	p.tellPending(Input{Kind: InCopied, Stream: f.stream})
+	p.arrange()
+}
+
+// letGo ends the copy that was whole before f is; p.mu is held.
+func (p *partition) letGo(f *feed) {
+	if f.before != nil {
+		p.sendHost(f.before, &CopyEnd{Stream: f.before.stream})
+		f.before = nil
+	}
+}
+
+// tellPending lets publishes that wait for a copy know that another one counts, or none; p.mu is held.
+func (p *partition) tellPending(in Input) {
 	p.channels.all(func(a *activation) bool {
 		a.mu.Lock()
 		pending := a.state.past.pending()
 		a.mu.Unlock()
 		if pending {
-			a.Offer(Input{Kind: InCopied}, actor.NoLimit)
+			a.Offer(in, actor.NoLimit)
 		}
 		return true
 	})
@@ -122,8 +219,8 @@ func (p *partition) unfollow() {
 func (p *partition) broken(f *feed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tenure != nil && p.tenure.feed.Load() == f {
-		p.unfollow()
+	if t := p.tenure; t != nil && t.feeds.Load().with(f.stream) == f {
+		p.lost(f.follower)
 	}
 	if p.gift == f {
 		p.endGift()

@@ -16,6 +16,7 @@ type fetch struct {
 	asked    map[GatewayID]struct{} // and not answered yet
 	best     CopyHave               // of all answers, and of what is kept here
 	from     GatewayID              // who has it; this host itself for what is kept here
+	behind   uint64                 // copies up to this one miss something
 	taking   bool
 	heard    bool // everybody was heard when this host last asked
 	found    *replica
@@ -23,9 +24,13 @@ type fetch struct {
 	remains  []*Remains // that the owner before has told of
 }
 
-// goesOn notes that something came.
+// goesOn notes that something came. Who gives a copy may take a while between two parts of it, on a busy machine; asked
+// again it has to begin anew.
 func (f *fetch) goesOn(now time.Duration) {
 	f.deadline, f.againAt = now+fetchTimeout, now+fetchAgain
+	if f.taking {
+		f.deadline, f.againAt = now+takeTimeout, now+takeAgain
+	}
 }
 
 // wanted is a fetch of the next owner that came before this one heard that its tenure is over.
@@ -65,6 +70,10 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) boo
 		p.takeCopy(from, epoch, m)
 	case *CopyEnd:
 		p.endCopy(from, epoch, m)
+	case *CopyWhole:
+		p.wholeCopy(from, epoch, m)
+	case *CopyBehind:
+		p.fellBehind(epoch, m)
 	case *Copied:
 		p.confirmed(from, epoch, m)
 	case *CopyFetch:
@@ -102,7 +111,10 @@ func (p *partition) beginCopy(from GatewayID, epoch uint64, m *CopyBegin) {
 	if p.tenure != nil && p.tenure.epoch >= epoch || p.tenure == nil && epoch < p.known {
 		return
 	}
-	p.replica = newReplica(epoch, m.Stream, from, since, floor)
+	p.coming = newReplica(epoch, m.Stream, from, since, floor)
+	if p.replica == nil || p.replica.epoch < epoch || !p.replica.complete {
+		p.replica, p.coming = p.coming, nil // there is nothing worth keeping until this one is whole
+	}
 }
 
 // fetching is the search that a stream answers.
@@ -121,8 +133,10 @@ func (p *partition) copyOf(from GatewayID, epoch, stream uint64) *replica {
 		}
 		return nil
 	}
-	if r := p.replica; r != nil && r.epoch == epoch && r.stream == stream && r.from == from && p.next == nil {
-		return r
+	for _, r := range []*replica{p.coming, p.replica} {
+		if r != nil && r.epoch == epoch && r.stream == stream && r.from == from && p.next == nil {
+			return r
+		}
 	}
 	return nil
 }
@@ -155,14 +169,36 @@ func (p *partition) takeCopy(from GatewayID, epoch uint64, m *CopyPart) {
 func (p *partition) endCopy(from GatewayID, epoch uint64, m *CopyEnd) {
 	p.mu.Lock()
 	r := p.copyOf(from, epoch, m.Stream)
-	if r != nil {
-		r.complete = m.Complete && r.parts == m.Parts
+	all := r != nil && m.Complete && r.parts == m.Parts
+	switch {
+	case r == nil:
+	case p.fetching(epoch, m.Stream) != nil:
+		r.complete = all
+	case r == p.coming && !m.Complete:
+		p.coming = nil
+	case !m.Complete:
+		r.complete = false
 	}
 	p.mu.Unlock()
-	if r != nil {
+	if all {
 		p.host.cfg.Hosts.ToHost(from, 0, p.id, epoch, &Copied{Stream: m.Stream})
 	}
 	p.nudge()
+}
+
+// wholeCopy notes that a copy has everything that its owner has acknowledged.
+func (p *partition) wholeCopy(from GatewayID, epoch uint64, m *CopyWhole) {
+	p.mu.Lock()
+	r := p.copyOf(from, epoch, m.Stream)
+	if r == nil || p.fetching(epoch, m.Stream) != nil {
+		p.mu.Unlock()
+		return
+	}
+	if r.complete = true; r == p.coming {
+		p.replica, p.coming = r, nil
+	}
+	p.mu.Unlock()
+	p.host.cfg.Hosts.ToHost(from, 0, p.id, epoch, &Copied{Stream: m.Stream})
 }
 
 // confirmed takes the word of who keeps a copy.
@@ -171,17 +207,20 @@ func (p *partition) confirmed(from GatewayID, epoch uint64, m *Copied) {
 	defer p.mu.Unlock()
 	f := p.gift
 	if p.tenure != nil {
-		f = p.tenure.feed.Load()
+		f = p.tenure.feeds.Load().with(m.Stream)
 	}
 	if f == nil || f.stream != m.Stream || f.epoch != epoch || f.to != from {
 		return
 	}
 	switch {
 	case m.App == "" && m.Name == "" && m.Serial == "":
-		if f == p.gift {
+		switch {
+		case f == p.gift:
 			p.endGift()
-		} else {
-			f.waited.Store(true)
+		case f == p.tenure.feeds.Load().growing:
+			p.grown()
+		default:
+			p.letGo(f)
 		}
 	case m.Old:
 		f.unconfirmed--
@@ -209,7 +248,7 @@ func (p *partition) fetched(w wanted) {
 		p.nudge()
 		return
 	}
-	have := &CopyHave{Stream: w.stream, Over: p.known > w.epoch}
+	have := &CopyHave{Stream: w.stream, Over: p.known > w.epoch, Behind: p.behind.of(w.of())}
 	if p.tenure == nil {
 		have.Of, have.Complete = p.has(w.of())
 		if p.hollow.epoch == w.of() && have.Of == 0 {
@@ -241,7 +280,16 @@ func (p *partition) has(epoch uint64) (of uint64, complete bool) {
 	if r == nil || r.epoch != epoch {
 		return 0, false
 	}
-	return r.number(), r.complete
+	return r.number(), r.complete && r.number() > p.behind.of(epoch)
+}
+
+// better says whether one copy is to be taken rather than another: one that is whole, and of those the one that was made
+// last, since the one before was let go for it.
+func better(whole bool, of uint64, thanWhole bool, than uint64) bool {
+	if whole != thanWhole {
+		return whole
+	}
+	return of > than
 }
 
 // ownersOwn is above the numbers of all copies.
@@ -253,7 +301,8 @@ func (p *partition) heard(from GatewayID, epoch uint64, m *CopyHave) {
 	if f := p.fetching(epoch, m.Stream); f != nil && !f.taking {
 		delete(f.asked, from)
 		f.goesOn(p.host.elapsed())
-		if m.Of > f.best.Of {
+		f.behind = max(f.behind, m.Behind)
+		if better(m.Complete, m.Of, f.best.Complete, f.best.Of) {
 			f.best, f.from = *m, from
 			if r := p.replica; r != nil && m.Sent != 0 && r.isWhole(from, epoch-1-f.back, m) {
 				f.from = p.host.cfg.Self
@@ -281,7 +330,7 @@ func (p *partition) give(w wanted) {
 		return
 	}
 	p.endGift()
-	f := &feed{to: w.from, epoch: w.epoch, stream: w.stream}
+	f := &feed{follower: follower{to: w.from}, epoch: w.epoch, stream: w.stream}
 	for key, c := range r.channels {
 		if len(c.entries) > 0 || c.present.len() > 0 {
 			f.items = append(f.items, feedItem{key: key, past: c})
@@ -317,13 +366,17 @@ func (p *partition) search(heard bool) bool {
 	if !heard {
 		f.deadline = now + fetchTimeout
 	}
+	if f.taking && !p.isLive(f.from) {
+		f.stream, f.taking = 0, false // somebody else may have a copy as well
+		f.goesOn(now)
+	}
 	if f.stream == 0 || now >= f.againAt || heard && !f.heard && f.best.Of != ownersOwn {
 		p.askAround(f, now)
 	}
 	sure := f.best.Of == ownersOwn // of what was answered since: whoever is asked again has said nothing yet
 	f.heard = heard
 	for id := range f.asked {
-		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {
+		if !p.isLive(id) {
 			delete(f.asked, id)
 		}
 	}
@@ -337,17 +390,24 @@ func (p *partition) search(heard bool) bool {
 		return false
 	case f.best.Of == 0 && p.of.began > 0:
 		return p.searchBefore(heard)
-	case !f.best.Complete:
+	case !f.best.Complete, f.best.Of <= f.behind:
 	case f.from == h.cfg.Self:
 		t.heritage, p.replica = p.replica, nil
 	case !f.taking:
 		f.taking = true
+		f.goesOn(now)
 		h.cfg.Hosts.ToHost(f.from, 0, p.id, t.epoch, &CopyFetch{Stream: f.stream, Take: true, Back: f.back})
 		return false
 	default:
 		return false
 	}
 	return true
+}
+
+// isLive says whether a boot is that of a live member; p.mu is held.
+func (p *partition) isLive(id GatewayID) bool {
+	g, known := p.roster.byID[id]
+	return known && contains(p.roster.live, g)
 }
 
 // askAround asks all members what they have of the tenure before.
@@ -359,6 +419,7 @@ func (p *partition) askAround(f *fetch, now time.Duration) {
 	}
 	*f = fetch{stream: h.streams.Add(1), back: back, over: f.over, deadline: f.deadline, againAt: now + fetchAgain, from: h.cfg.Self, asked: make(map[GatewayID]struct{})}
 	f.best.Of, f.best.Complete = p.has(epoch - 1 - back)
+	f.behind = p.behind.of(epoch - 1 - back)
 	for _, g := range p.roster.live {
 		if id := p.roster.ids[g-1]; id != h.cfg.Self {
 			f.asked[id] = struct{}{}
@@ -446,7 +507,7 @@ func (p *partition) care() (wake time.Duration) {
 		p.endGift()
 	}
 	if p.tenure != nil {
-		p.feedOn(p.tenure.feed.Load())
+		p.feedOn(p.tenure.feeds.Load().growing)
 	} else {
 		p.feedOn(p.gift)
 	}
@@ -467,6 +528,9 @@ func (p *partition) care() (wake time.Duration) {
 	if p.replica != nil && now >= p.sweepAt {
 		p.sweepAt = now + sweepEvery
 		p.sweeping = p.replica.sweep(now)
+		if p.coming != nil {
+			p.coming.sweep(now)
+		}
 	}
 	if p.replica != nil && len(p.replica.channels) > 0 && (wake == 0 || p.sweepAt < wake) {
 		wake = p.sweepAt

@@ -39,6 +39,7 @@ type history struct {
 	index   map[uint64]uint64 // hash of id → number; nil while there are few
 	waits   []wait            // answers that are due when their publish is shown
 	safe    Stamp             // publishes up to here may be shown
+	ahead   Stamp             // publishes up to here are in the copy that was the last to grow, if it is whole
 }
 
 type entry struct {
@@ -323,27 +324,57 @@ func (s *State) release(effects []Effect) []Effect {
 	return effects
 }
 
-// copied takes in how far the follower's copy goes.
-func (s *State) copied(in Input) {
+// copied takes in how far a copy goes.
+func (s *State) copied(now Moment, in Input) {
+	h := s.past
 	switch {
-	case s.past == nil:
+	case h == nil:
 	case in.Stream == 0:
-		s.past.safe = s.last
-	case in.Stream == s.stream:
-		s.past.safe = maxStamp(s.past.safe, in.Copied)
+		if now.Stream == 0 {
+			h.safe = s.last
+		}
+	case in.Stream == now.Growing:
+		h.ahead = maxStamp(h.ahead, in.Copied)
+	case in.Stream == now.Stream:
+		h.safe = maxStamp(h.safe, in.Copied)
+		if s.copies[1] == in.Stream {
+			h.safe = maxStamp(h.safe, h.ahead)
+		}
 	}
 }
 
-// copyAll sends all that is kept to the follower, which has nothing of it yet. What is published from now on follows.
+// places says which copies have all that is kept, so that what comes is to be sent to them.
+func (s *State) places(now Moment) (to CopyPlace) {
+	if now.Stream != 0 && (s.copies[0] == now.Stream || s.copies[1] == now.Stream) {
+		to |= ToWhole
+	}
+	if now.Growing != 0 && s.copies[1] == now.Growing {
+		to |= ToGrowing
+	}
+	return to
+}
+
+// join says that the copy of a stream has all that is kept from now on, beside the whole one if there is one.
+func (s *State) join(whole, stream uint64) {
+	if s.copies[1] == whole {
+		s.copies[0] = whole
+	}
+	s.copies[1] = stream
+	if s.past != nil {
+		s.past.ahead = s.last // when it is whole, it has got what was sent of old
+	}
+}
+
+// copyAll sends all that is kept to the copy that grows, which has nothing of it yet. What is published from now on follows.
 func (s *State) copyAll(now Moment, in Input, effects []Effect) []Effect {
-	if in.Stream != now.Stream {
+	if in.Stream != now.Growing {
 		return effects // over already
 	}
-	s.stream = in.Stream
+	s.join(now.Stream, in.Stream)
 	effects = s.copyPresence(effects)
 	if s.past != nil {
 		for _, e := range s.past.entries[s.past.light:] {
-			effects = append(effects, Effect{Copy: true, Old: true, Message: e.d})
+			effects = append(effects, Effect{Copy: ToGrowing, Old: true, Message: e.d})
 		}
 	}
 	return effects

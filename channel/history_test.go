@@ -218,8 +218,8 @@ func TestSeenWithoutACopy(t *testing.T) {
 func (st *stand) short(in Input) string {
 	var list []string
 	for _, e := range st.s.Step(st.now, in, nil) {
-		if e.Copy {
-			list = append(list, "copy")
+		if e.Copy != 0 {
+			list = append(list, [...]string{ToWhole: "copy", ToGrowing: "grow", ToWhole | ToGrowing: "copy both"}[e.Copy])
 		} else {
 			list = append(list, brief(e))
 		}
@@ -244,13 +244,13 @@ func TestPublishWaitsForItsCopy(t *testing.T) {
 	st := newStand(t, keeping)
 	st.step(reg(gwA, 1, 1, 1, ""), "occupy").step(committed)
 	st.wants(pubID(gwB, "0"), "deliver A, published B") // no follower
-	st.now.Stream = 3
+	st.now.Growing = 3
 	st.wants(pubID(gwB, "1"), "deliver A, published B") // one that has nothing of this channel yet
 	// One of another stream says nothing.
 	st.wants(Input{Kind: InCopyAll, Stream: 2}, "").
-		wants(Input{Kind: InCopyAll, Stream: 3}, "copy, copy")
-	st.wants(pubID(gwB, "2"), "copy, deliver A, published B") // it is not waited for yet
-	st.now.Waited = true
+		wants(Input{Kind: InCopyAll, Stream: 3}, "grow, grow")
+	st.wants(pubID(gwB, "2"), "grow, deliver A, published B") // it is not waited for yet
+	st.now.Stream, st.now.Growing = 3, 0
 	shown := st.s.shown
 	st.wants(pubID(gwB, "3"), "copy").
 		wants(pubID(gwB, "4"), "copy").
@@ -268,13 +268,49 @@ func TestPublishWaitsForItsCopy(t *testing.T) {
 
 	// The follower is gone: what waits is shown at once, and in order.
 	st.wants(pubID(gwB, "5"), "copy")
-	st.now.Stream, st.now.Waited = 0, false
+	st.now.Stream = 0
 	st.wants(pubID(gwB, "6"), "deliver A, published B, deliver A, published B")
 	st.wants(Input{Kind: InCopied}, "")
-	st.now.Stream, st.now.Waited = 4, true // another one, which is waited for only when it has all
 	st.wants(pubID(gwB, "7"), "deliver A, published B")
-	st.wants(Input{Kind: InCopyAll, Stream: 4}, strings.Repeat("copy, ", 7)+"copy")
-	st.wants(pubID(gwB, "8"), "copy").wants(Input{Kind: InCopied}, "deliver A, published B")
+	st.now.Growing = 4
+	st.wants(Input{Kind: InCopyAll, Stream: 4}, strings.Repeat("grow, ", 7)+"grow")
+	st.now.Stream, st.now.Growing = 4, 0
+	st.wants(pubID(gwB, "8"), "copy")
+	st.now.Stream = 0
+	st.wants(Input{Kind: InCopied}, "deliver A, published B")
+}
+
+// Until another copy is whole the one before is waited for; then the other is, for what both were sent as well.
+func TestPublishWaitsForOneCopyAfterTheOther(t *testing.T) {
+	st := newStand(t, keeping)
+	st.step(reg(gwA, 1, 1, 1, ""), "occupy").step(committed)
+	st.now.Growing = 1
+	st.wants(Input{Kind: InCopyAll, Stream: 1}, "")
+	st.now.Stream, st.now.Growing = 1, 2
+	st.wants(pubID(gwB, "0"), "copy") // not with the second yet
+	st.wants(Input{Kind: InCopyAll, Stream: 2}, "grow")
+	st.wants(pubID(gwB, "1"), "copy both").wants(pubID(gwB, "2"), "copy both").wants(pubID(gwB, "3"), "copy both")
+	at := func(i int) Stamp { return st.s.past.entries[i].stamp }
+	st.wants(Input{Kind: InCopied, Stream: 2, Copied: at(2)}, ""). // the first is the one that counts
+									wants(Input{Kind: InCopied, Stream: 1, Copied: at(0)}, "deliver A, published B")
+	st.now.Stream, st.now.Growing = 2, 0
+	st.wants(Input{Kind: InCopied, Stream: 1, Copied: at(3)}, ""). // and counts no more
+									wants(Input{Kind: InCopied, Stream: 2}, "deliver A, published B, deliver A, published B").
+									wants(Input{Kind: InCopied, Stream: 2, Copied: at(3)}, "deliver A, published B")
+
+	// A third: what the second has been sent and not confirmed goes along with what is old, and counts when it is whole.
+	st.wants(pubID(gwB, "4"), "copy")
+	st.now.Growing = 3
+	st.wants(Input{Kind: InCopyAll, Stream: 3}, "grow, grow, grow, grow, grow")
+	st.now.Stream, st.now.Growing = 3, 0
+	st.wants(Input{Kind: InCopied, Stream: 3}, "deliver A, published B")
+	// It is lost, and the word of that comes when the next one is whole already.
+	st.now.Stream, st.now.Growing = 3, 4
+	st.wants(Input{Kind: InCopyAll, Stream: 4}, "grow, grow, grow, grow, grow")
+	st.wants(pubID(gwB, "5"), "copy both")
+	st.now.Stream, st.now.Growing = 4, 0
+	st.wants(Input{Kind: InCopied}, "").wants(Input{Kind: InCopied, Stream: 4}, "").
+		wants(Input{Kind: InCopied, Stream: 4, Copied: at(5)}, "deliver A, published B")
 }
 
 func TestIDsOfAConnectionAreItsOwn(t *testing.T) {

@@ -121,7 +121,8 @@ func (p *partition) retire(next *layout) {
 			heir.welcome(g, s)
 		}
 		if r := p.replica; r != nil && r.epoch >= next.began {
-			heir.replica, p.replica = r, nil // a copy that was begun before this node had heard
+			heir.replica, heir.coming = r, p.coming // copies that were begun before this node had heard
+			p.replica, p.coming = nil, nil
 		}
 	}
 	p.sessions = nil

@@ -52,7 +52,7 @@ func (l *lineage) sure() bool {
 func (l *lineage) have(from GatewayID, copies []PastCopy) {
 	for _, c := range copies {
 		for i := range l.sources {
-			if s := &l.sources[i]; s.part == c.Part && c.Of > s.of {
+			if s := &l.sources[i]; s.part == c.Part && better(c.Complete, c.Of, s.whole, s.of) {
 				s.of, s.whole, s.from = c.Of, c.Complete, from
 			}
 		}
@@ -85,7 +85,7 @@ func (p *partition) searchBefore(heard bool) bool {
 		p.askForPast(l, now)
 	}
 	for id := range l.asked {
-		if g, known := p.roster.byID[id]; !known || !contains(p.roster.live, g) {
+		if !p.isLive(id) {
 			delete(l.asked, id)
 		}
 	}
@@ -121,7 +121,7 @@ func (p *partition) orphaned(l *lineage) bool {
 		if s.done || !s.whole || s.from == p.host.cfg.Self {
 			continue
 		}
-		if g, known := p.roster.byID[s.from]; !known || !contains(p.roster.live, g) {
+		if !p.isLive(s.from) {
 			return true
 		}
 	}

@@ -6,8 +6,8 @@ import "time"
 // gateways have registered with it. What the old owner adds is what only it knows, and what would take time to fetch:
 // the history, which the new owner has been sent as its follower before the move, and the remains of what ran out.
 
-// Prepared says whether the history of a partition that is owned here under this epoch is with a node: whether that is the
-// follower and has a whole copy. It is true when there is nothing to wait for.
+// Prepared says whether the history of a partition that is owned here under this epoch is with a node: whether that
+// has a whole copy. It is true when there is nothing to wait for.
 func (h *Host) Prepared(part uint32, epoch uint64, node string) bool {
 	l := h.layout.Load()
 	if int64(part) >= int64(len(l.parts)) {
@@ -22,8 +22,8 @@ func (h *Host) Prepared(part uint32, epoch uint64, node string) bool {
 	case p.at != serving || p.tenure.epoch != epoch:
 		return false
 	}
-	f := p.tenure.feed.Load()
-	return f != nil && f.to.Node == node && f.waited.Load()
+	f := p.tenure.feeds.Load().whole
+	return f != nil && f.to.Node == node
 }
 
 // Opened says whether a partition is served here under this epoch, or is another's by now.

@@ -40,11 +40,13 @@ type partition struct {
 	next     *layout // the one that ended this partition; nil while it has a part in anything
 
 	replica  *replica // what others published, or this node in a tenure that is over; nil: nothing
+	coming   *replica // what is to take its place when it is whole; nil: nothing
+	behind   behind   // said by an owner of its copies
 	fetch    *fetch   // under way
 	lineage  *lineage // under way
 	wanted   wanted   // by the next owner, at the end of this tenure; zero: nothing
 	gift     *feed    // replica on its way to a new owner
-	lastFed  *feed    // to the follower of the tenure that ended last, when that has a whole copy
+	lastFed  *feed    // to whoever had a whole copy when the last tenure ended
 	remains  *remains // of that tenure
 	hollow   hollow   // the last tenure that was one
 	waiting  []Input  // requests that came while the partition is rebuilt
@@ -151,6 +153,7 @@ func (p *partition) acquire(epoch uint64) {
 	p.endGift()
 	p.known, p.at, p.since = epoch, rebuilding, time.Now()
 	p.tenure = &tenure{partition: p, epoch: epoch, since: p.host.now()}
+	p.tenure.feeds.Store(&feeds{})
 	p.applyRoster()
 	p.barrier = Barrier{}
 	p.barrier.Live(p.roster.live)
@@ -225,13 +228,12 @@ func (p *partition) end() unserved {
 		return unserved{}
 	}
 	left := unserved{epoch: p.tenure.epoch, inputs: p.waiting}
-	p.waiting, p.lastFed = nil, nil
+	p.waiting = nil
 	p.tenure.over.Store(true)
-	if f := p.tenure.feed.Load(); f != nil {
-		p.freeSlot(f)
-		if f.waited.Load() {
-			p.lastFed = f
-		}
+	to := p.tenure.feeds.Load()
+	p.lastFed = to.whole
+	if to.growing != nil {
+		p.freeSlot(to.growing)
 	}
 	p.leave()
 	p.bequeath()
@@ -300,8 +302,8 @@ func (p *partition) open(t *tenure, log obligations) (left []Input) {
 			p.apply(g, s)
 		}
 	}
-	p.at = serving
-	p.beginFeed()
+	p.at, p.coming = serving, nil
+	p.arrange()
 	p.channels.all(func(a *activation) bool {
 		a.Offer(Input{Kind: InOpened, Heir: heir}, actor.NoLimit)
 		return true
@@ -346,9 +348,8 @@ func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 	if prepare != nil {
 		prepare(&a.state)
 	}
-	if f := p.tenure.feed.Load(); f != nil {
-		a.state.stream = f.stream
-	}
+	to := p.tenure.feeds.Load()
+	a.state.copies = [2]uint64{to.whole.number(), to.growing.number()}
 	p.channels.put(pos, a)
 	return a
 }

@@ -94,8 +94,8 @@ func (p *partition) pastCopies() (copies []PastCopy) {
 	for part := first; part <= last; part++ {
 		q := &former.parts[part]
 		q.mu.Lock()
-		if r := q.replica; r != nil && r.epoch == p.of.before[part] {
-			copies = append(copies, PastCopy{Part: part, Of: r.number(), Complete: r.complete})
+		if of, whole := q.has(p.of.before[part]); of > 0 {
+			copies = append(copies, PastCopy{Part: part, Of: of, Complete: whole})
 		}
 		q.mu.Unlock()
 	}

@@ -120,7 +120,7 @@ func (s *State) copyPresence(effects []Effect) []Effect {
 		return effects
 	}
 	s.present.deliveries(func(d *Delivery) {
-		effects = append(effects, Effect{Copy: true, Old: true, Message: d})
+		effects = append(effects, Effect{Copy: ToGrowing, Old: true, Message: d})
 	})
 	return effects
 }

@@ -10,7 +10,7 @@ type replica struct {
 	from     GatewayID
 	parts    uint64 // CopyParts taken of what is old
 	taken    uint64 // and all
-	complete bool   // all of it is here, and what follows comes as well
+	complete bool   // all of it is here, and of what follows all that is acknowledged
 	since    Stamp  // all publishes behind it were kept by somebody who passed them on
 	floor    Stamp  // above all serials given
 	channels map[replicaKey]*copied

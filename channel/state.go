@@ -19,12 +19,12 @@ type Settings struct {
 
 // Moment is what the shell knows when it steps a state.
 type Moment struct {
-	Since  time.Duration // monotonic clock of the shell, greater than 0; all delays are measured on it
-	UnixMs int64         // wall clock, for what others read: serials and the times of transitions
-	Leased bool          // whether this node may act as an owner now
-	Stream uint64        // the copy that is being kept with a follower; 0: none
-	Waited bool          // publishes wait for that copy
-	Gated  bool          // the channel may not open without leave
+	Since   time.Duration // monotonic clock of the shell, greater than 0; all delays are measured on it
+	UnixMs  int64         // wall clock, for what others read: serials and the times of transitions
+	Leased  bool          // whether this node may act as an owner now
+	Stream  uint64        // the whole copy that is kept with another host: publishes wait for it; 0: none
+	Growing uint64        // the copy that is being made beside; 0: none
+	Gated   bool          // the channel may not open without leave
 }
 
 // InputKind says what an Input is.
@@ -41,10 +41,10 @@ const (
 	InFailed                     // it never will be under this epoch
 	InOpened                     // every gateway has been heard after a Restore; Heir: and what the owner before kept is here
 	InHistory                    // History of From
-	InCopyAll                    // the follower of Stream has to be sent everything
+	InCopyAll                    // the growing copy Stream has to be sent everything
 	InPresence                   // Presence of From
 	InMembers                    // Members of From
-	InCopied                     // the follower of Stream has what was published up to Copied; Stream 0: it is not waited for
+	InCopied                     // the copy Stream has what was published up to Copied; Stream 0: none is waited for any more
 	InLeave                      // the leave to open that was asked for: Refusal says whether it is given
 	InSettings                   // Profile is that of the channel from now on
 	InLookup                     // Lookup of From
@@ -103,14 +103,23 @@ func (in *Input) opens() (app, name string, ok bool) {
 // Effect is one thing the shell must now do: propose a transition of the channel, or send a message to a gateway or to
 // the follower.
 type Effect struct {
-	Propose Kind // 0: send
-	Ask     bool // for leave to open
-	Copy    bool // Message is a Delivery for the follower
-	Old     bool // and was published before its copy began
+	Propose Kind      // 0: send
+	Ask     bool      // for leave to open
+	Copy    CopyPlace // Message is a Delivery for these copies
+	Old     bool      // and was published before its copy began
 	To      Gateway
 	TimeMs  int64 // of the transition: when it was decided
 	Message ToGateway
 }
+
+// CopyPlace names copies of a history with other hosts: see Moment.
+type CopyPlace uint8
+
+// The copies that there may be.
+const (
+	ToWhole   CopyPlace = 1 << iota // Moment.Stream
+	ToGrowing                       // Moment.Growing
+)
 
 type phase uint8
 
@@ -164,7 +173,7 @@ type State struct {
 	present *presence // nil when there is nobody
 	asking  *asking   // nil unless it waits for leave to open
 	rate    *bucket   // nil unless publishes are limited
-	stream  uint64    // the copy that has all of past
+	copies  [2]uint64 // streams that have all of past
 	owed    int32     // vectors with confirm
 	watched int32     // vectors with watch
 	phase   phase
@@ -285,7 +294,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 	case InCopyAll:
 		return s.copyAll(now, in, effects)
 	case InCopied:
-		s.copied(in)
+		s.copied(now, in)
 	case InCommitted:
 		s.committed(in.Done)
 	case InLeave:
@@ -532,9 +541,9 @@ func (s *State) emit(now Moment, d *Delivery, ephemeral bool, from Gateway, req 
 		case ephemeral:
 			s.past.entries[len(s.past.entries)-1].extra = &extra{live: live}
 		}
-		if now.Stream != 0 && s.stream == now.Stream {
-			effects = append(effects, Effect{Copy: true, Message: d})
-			if now.Waited || len(s.past.entries)-s.past.shown > 1 {
+		if to := s.places(now); to != 0 {
+			effects = append(effects, Effect{Copy: to, Message: d})
+			if to&ToWhole != 0 {
 				// Nobody is told before another node has it too, so that nobody saw what a new owner would not know.
 				s.past.await(w)
 				return effects

@@ -85,9 +85,9 @@ func (h *Host) Told(part uint32, epoch uint64, app, name, serial string) {
 	a.mu.Lock()
 	a.tap.told = maxStamp(a.tap.told, parseSerial(serial))
 	a.mu.Unlock()
-	if f := p.tenure.feed.Load(); f != nil {
+	p.tenure.feeds.Load().each(func(f *feed) {
 		p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: serial})
-	}
+	})
 }
 
 // TapTold is a position that was told of a channel, for the copy of a stream.

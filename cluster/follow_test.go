@@ -18,6 +18,10 @@ func (r *followRecorder) Follow(part uint32, to Peer, session uint64) {
 	r.follows = append(r.follows, fmt.Sprint("follow ", part, " ", to.Node, "/", to.Boot, " ", session))
 }
 
+func (r *followRecorder) Parted(from Peer, session uint64) {
+	r.follows = append(r.follows, fmt.Sprint("parted ", from.Node, "/", from.Boot, " ", session))
+}
+
 func TestFollowersAreTold(t *testing.T) {
 	me := Peer{"a", "a1"}
 	v := viewOf(3, member("a", "a1", Alive), member("b", "b1", Alive))
@@ -36,9 +40,9 @@ func TestFollowersAreTold(t *testing.T) {
 	expect("no link", v, map[string]standing{"a": self})
 	expect("a link", v, map[string]standing{"a": self, "b": {"b1", 2}}, "follow 0 b/b1 2")
 	expect("again", v, map[string]standing{"a": self, "b": {"b1", 2}})
-	expect("a new session", v, map[string]standing{"a": self, "b": {"b1", 3}}, "follow 0 b/b1 3")
-	expect("another boot", v, map[string]standing{"a": self, "b": {"b2", 4}}, "follow 0 / 0")
-	expect("no link again", v, map[string]standing{"a": self})
+	expect("a new session", v, map[string]standing{"a": self, "b": {"b1", 3}}, "parted b/b1 2", "follow 0 b/b1 3")
+	expect("another boot", v, map[string]standing{"a": self, "b": {"b2", 4}}, "parted b/b1 3", "follow 0 / 0")
+	expect("no link again", v, map[string]standing{"a": self}, "parted b/b2 4")
 
 	back := *v
 	back.Table.Slots = []ring.Slot{{Owner: "a", Follower: "b", Epoch: 3}, {Owner: "b", Follower: "a", Epoch: 1}, {Owner: "a", Follower: "b", Epoch: 1}}

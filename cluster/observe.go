@@ -73,6 +73,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 	if view == t.view && held == t.held && dead == t.dead && maps.Equal(up, t.up) {
 		return
 	}
+	was := t.up
 	t.view, t.up = view, up
 	if t.held && !held {
 		t.held = false
@@ -109,6 +110,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 	for _, p := range live {
 		boots[p.Node] = p.Boot
 	}
+	t.bringPartings(was, up)
 	t.bringFollowers(view, up, boots)
 	for part, slot := range view.Table.Slots {
 		var r Route
@@ -132,6 +134,19 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 	if dead && !t.dead {
 		t.dead = true
 		t.observer.DeclaredDead()
+	}
+}
+
+// bringPartings tells which sessions have ended.
+func (t *told) bringPartings(was, up map[string]standing) {
+	observer, wants := t.observer.(FollowObserver)
+	if !wants {
+		return
+	}
+	for _, node := range slices.Sorted(maps.Keys(was)) {
+		if s := was[node]; up[node] != s && node != t.me.Node {
+			observer.Parted(Peer{node, s.boot}, s.session)
+		}
 	}
 }
 

@@ -41,4 +41,7 @@ type FollowObserver interface {
 	// Follow names the committed follower of an owned partition and the session with it. The zero Peer: there is none,
 	// or the link to it is down. It is called after Acquire, which begins without one, and whenever that changes.
 	Follow(part uint32, to Peer, session uint64)
+	// Parted says that a session with a member is over, and what was sent on it may be lost. It is called before anything
+	// that names a later session with that member.
+	Parted(from Peer, session uint64)
 }

@@ -357,6 +357,12 @@ func (o *observer) Follow(part uint32, to cluster.Peer, session uint64) {
 	}
 }
 
+func (o *observer) Parted(from cluster.Peer, session uint64) {
+	if !o.refused {
+		o.host.Parted(channel.GatewayID{Node: from.Node, Boot: from.Boot}, session)
+	}
+}
+
 func (o *observer) Lease(held bool) {
 	held = held && !o.refused
 	o.held.Store(held)

@@ -132,9 +132,9 @@ var mutants = []bug{
 	},
 	{
 		name: "followers get no copies",
-		file: "channel/activation.go",
-		old:  `now.Stream, now.Waited = f.stream, f.waited.Load()`,
-		new:  `f = nil`,
+		file: "channel/keepers.go",
+		old:  `k.growing = k.wanted`,
+		new:  `k.growing = none`,
 		run:  "TestContinuity", want: "G7",
 	},
 	{
