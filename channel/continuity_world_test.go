@@ -34,6 +34,7 @@ type sea struct {
 	changed  map[string]int    // by such a serial: changes that were acknowledged
 	onHost   func(ToHost)      // is shown what hosts say to each other; nil: nobody looks
 	storm    bool              // publishing goes on while owners change
+	lossy    bool              // somebody may be told of lost continuity
 }
 
 // ship is one node: a host and a gateway that listens to one channel and publishes to it.
@@ -44,6 +45,7 @@ type ship struct {
 	lease fakeLease
 
 	founder bool // has heard everything
+	lost    bool // was told that continuity is lost; guarded by mu
 
 	mu      sync.Mutex
 	sunk    bool
@@ -231,7 +233,11 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 	switch m := m.(type) {
 	case *Registered:
 		if m.Lost {
-			s.sea.Errorf("%v: lost at %s", s.id, s.serial)
+			if !s.sea.lossy {
+				s.sea.Errorf("%v: lost at %s", s.id, s.serial)
+			}
+			s.lost, s.serial = true, m.Serial
+			return
 		}
 		s.stand(m.Serial)
 	case *Delivery:

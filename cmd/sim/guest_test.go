@@ -329,6 +329,7 @@ func (g *guest) send(name string, list []presenceEntry) {
 	for i := range list {
 		list[i].Conn, list[i].Time = "", 0
 		if list[i].Action == memberLeave {
+			delete(g.rooms[name].means, list[i].ClientID) // one that was queued may have brought it back
 			continue
 		}
 		e := list[i]

@@ -1,0 +1,110 @@
+package channel
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A copy is as good as it was when the link to it is gone and its owner after it, unless something was acknowledged in
+// between. Then clients are told, those who cannot know included: one that did not hear it, of an owner whose copy does not
+// have it.
+func TestCopyOutlivesItsLink(t *testing.T) {
+	for name, c := range map[string]struct{ published, back bool }{
+		"in silence":             {},
+		"while it publishes":     {published: true},
+		"that is new by then":    {published: true, back: true},
+		"and is back in silence": {back: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSea(t, 4, func(t *testing.T, w *sea) {
+				a, b := w.owner, w.follower
+				for range 20 {
+					a.say()
+				}
+				w.settled()
+				w.sever(b)
+				w.followBy(GatewayID{}, 0)
+				var deaf *ship
+				for _, s := range w.ships {
+					if s != a && s != b {
+						deaf = s
+					}
+				}
+				if c.published {
+					l := w.link(a.id, deaf.id)
+					a.say()
+					synctest.Wait()
+					l.cut() // nobody there has heard it
+					time.Sleep(100 * time.Millisecond)
+					if len(a.asked) > 0 {
+						t.Fatal("a publish waits for a copy that cannot be had")
+					}
+				}
+				if c.back {
+					w.follow()
+					w.settled()
+				}
+				w.lossy = c.published && !c.back
+				w.sink(a)
+				w.commit(b, true)
+				w.settled()
+				for _, s := range w.ships {
+					s.mu.Lock()
+					if s.lost != w.lossy {
+						t.Errorf("%v was told that continuity is lost: %v, want %v", s.id, s.lost, w.lossy)
+					}
+					s.mu.Unlock()
+				}
+				if !w.lossy {
+					w.rest()
+				}
+			})
+		})
+	}
+}
+
+// Whoever gives its copy to the next owner may die over it. Another whole copy is taken then, and not waited long for.
+func TestGiverDies(t *testing.T) {
+	inSea(t, 3, func(t *testing.T, w *sea) {
+		a, keeper := w.owner, w.follower
+		next := w.ships[0]
+		for _, s := range w.ships {
+			if s != a && s != keeper {
+				next = s
+			}
+		}
+		for range 20 {
+			a.say()
+		}
+		w.settled()
+		dies := make(chan struct{})
+		w.onHost = func(m ToHost) {
+			if m, ok := m.(*CopyFetch); ok && m.Take {
+				select {
+				case <-dies:
+				default:
+					close(dies)
+				}
+			}
+		}
+		w.link(next.id, a.id).cut()
+		go func() {
+			<-dies
+			w.link(next.id, a.id).cut() // nor does it hear that
+		}()
+		w.commit(next, true)
+		<-dies
+		synctest.Wait()
+		w.sink(a)
+		w.commit(next, false)
+		began := time.Now()
+		for !next.host.Opened(0, w.epoch) {
+			time.Sleep(10 * time.Millisecond)
+			if took := time.Since(began); took > time.Second {
+				t.Fatalf("nothing is served %v later", took)
+			}
+		}
+		w.rest()
+	})
+}
