@@ -26,7 +26,7 @@ type end struct {
 	local, remote *net.TCPAddr
 
 	// Guarded by c.mu.
-	recv      [][]byte // arrived and not read
+	recv      fifo[[]byte] // arrived and not read
 	recvBytes int
 	finished  bool  // the peer's last byte arrived
 	shutWrite bool  // CloseWrite was called
@@ -38,6 +38,7 @@ type end struct {
 	writeBy   deadline
 }
 
+// newConn is called with the network's lock held.
 func newConn(from, to *Host, local, remote netip.AddrPort) *conn {
 	c := &conn{n: from.n}
 	a, b := net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(remote)
@@ -46,6 +47,7 @@ func newConn(from, to *Host, local, remote netip.AddrPort) *conn {
 	for i, e := range c.ends {
 		e.readable.L, e.writable.L = &c.mu, &c.mu
 		c.way[i].from, c.way[i].to = e, c.ends[1-i]
+		c.way[i].way = c.n.linkLocked(e.host.ip, c.ends[1-i].host.ip)
 	}
 	return c
 }
@@ -78,16 +80,13 @@ func (e *end) Read(p []byte) (int, error) {
 // take moves bytes that arrived into p.
 func (e *end) take(p []byte) int {
 	n := 0
-	for n < len(p) && len(e.recv) > 0 {
-		k := copy(p[n:], e.recv[0])
+	for n < len(p) && e.recv.len() > 0 {
+		next := e.recv.head()
+		k := copy(p[n:], *next)
 		n += k
-		if e.recv[0] = e.recv[0][k:]; len(e.recv[0]) == 0 {
-			e.recv[0] = nil
-			e.recv = e.recv[1:]
+		if *next = (*next)[k:]; len(*next) == 0 {
+			e.recv.pop()
 		}
-	}
-	if len(e.recv) == 0 {
-		e.recv = nil
 	}
 	e.recvBytes -= n
 	return n
@@ -165,7 +164,8 @@ func (e *end) hangUp(reset bool) {
 		return
 	}
 	e.closed = true
-	e.recv, e.recvBytes = nil, 0
+	e.recv.clear()
+	e.recvBytes = 0
 	e.readBy.stop()
 	e.writeBy.stop()
 	e.wake()

@@ -19,12 +19,16 @@ type segment struct {
 // direction carries segments from one end to the other. The connection's lock guards it and is held in all its methods.
 type direction struct {
 	from, to *end
-	flight   []segment
+	way      *link // what is drawn for it
+	flight   fifo[segment]
 	bytes    int       // in flight
 	last     time.Time // when the newest segment is due: nothing overtakes
 	timer    *time.Timer
 	stuck    time.Time // since when bytes wait for an acknowledgement over a cut; zero: they do not
 	giveUp   *time.Timer
+
+	path path   // as of the faults that seen counts
+	seen uint64 // 0: none yet
 }
 
 // room is how many bytes the window takes now.
@@ -32,25 +36,34 @@ func (d *direction) room() int { return window - d.bytes - d.to.recvBytes }
 
 // send puts a segment on the wire.
 func (d *direction) send(s segment) {
-	s.due = time.Now().Add(d.from.c.n.latency(d.from.host.ip, d.to.host.ip))
+	s.due = time.Now().Add(d.from.c.n.latency(d.way))
 	if s.due.Before(d.last) {
 		s.due = d.last
 	}
 	d.last = s.due
 	d.bytes += len(s.data)
-	d.flight = append(d.flight, s)
+	d.flight.push(s)
 	d.pump()
+}
+
+// look returns the state of the way. It asks the network only after faults changed.
+func (d *direction) look() path {
+	n := d.from.c.n
+	if now := n.faults.Load(); now != d.seen {
+		d.path, d.seen = n.path(d.from.host.ip, d.to.host.ip), now
+	}
+	return d.path
 }
 
 // pump delivers what is due and not blocked, and arranges to be called again for the rest.
 func (d *direction) pump() {
-	p := d.from.c.n.path(d.from.host.ip, d.to.host.ip)
+	p := d.look()
 	now := time.Now()
 	if !p.cut && !p.back {
 		d.stuck = time.Time{}
 	}
-	for len(d.flight) > 0 {
-		s := d.flight[0]
+	for d.flight.len() > 0 {
+		s := *d.flight.head()
 		switch {
 		case p.blocked():
 			if p.cut {
@@ -64,10 +77,7 @@ func (d *direction) pump() {
 			d.wake(s.due.Sub(now))
 			return
 		}
-		d.flight[0] = segment{}
-		if d.flight = d.flight[1:]; len(d.flight) == 0 {
-			d.flight = nil
-		}
+		d.flight.pop()
 		d.bytes -= len(s.data)
 		if p.back && !s.rst {
 			d.await(now, p)
@@ -95,7 +105,7 @@ func (d *direction) deliver(s segment) {
 		e.finished = true
 		e.readable.Broadcast()
 	default:
-		e.recv = append(e.recv, s.data)
+		e.recv.push(s.data)
 		e.recvBytes += len(s.data)
 		e.readable.Broadcast()
 	}
@@ -111,7 +121,8 @@ func (d *direction) refuse(s segment) {
 
 // drop forgets what is on the wire.
 func (d *direction) drop() {
-	d.flight, d.bytes, d.stuck = nil, 0, time.Time{}
+	d.flight.clear()
+	d.bytes, d.stuck = 0, time.Time{}
 	d.stop()
 }
 
@@ -150,7 +161,7 @@ func (d *direction) breakOff() {
 	if d.stuck.IsZero() {
 		return
 	}
-	p := d.from.c.n.path(d.from.host.ip, d.to.host.ip)
+	p := d.look()
 	if left := p.breaks - time.Since(d.stuck); left > 0 {
 		d.giveUp.Reset(left)
 		return

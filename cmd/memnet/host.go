@@ -110,7 +110,7 @@ func (h *Host) shake(ctx context.Context, to netip.Addr) error {
 		there, back := h.n.pathLocked(h.ip, to), h.n.pathLocked(to, h.ip)
 		known := h.n.hosts[to] != nil
 		changed := h.n.changed
-		trip := h.n.latencyLocked(h.ip, to) + h.n.latencyLocked(to, h.ip)
+		trip := h.n.latencyLocked(h.n.linkLocked(h.ip, to)) + h.n.latencyLocked(h.n.linkLocked(to, h.ip))
 		h.n.mu.Unlock()
 		switch {
 		case down:

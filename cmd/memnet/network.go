@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,13 +26,16 @@ type Network struct {
 	breakAfter time.Duration
 	changed    chan struct{} // closed and replaced at every change of a fault: dials that hang look again
 	closed     bool
+
+	faults atomic.Uint64 // goes up with every change of a fault, under mu
 }
 
 // route is a directed pair of hosts.
 type route struct{ from, to netip.Addr }
 
-// link is what differs from the default between two hosts, in one direction.
+// link is what is drawn between two hosts, and what differs from the default, in one direction.
 type link struct {
+	same      bool // a host and itself
 	rng       *rand.Rand
 	cut       bool
 	reject    bool
@@ -45,13 +49,15 @@ type link struct {
 
 // New returns a network without hosts and without latency. The seed drives jitter and the loss of packets.
 func New(seed uint64) *Network {
-	return &Network{
+	n := &Network{
 		seed:       seed,
 		hosts:      make(map[netip.Addr]*Host),
 		links:      make(map[route]*link),
 		breakAfter: BreakAfter,
 		changed:    make(chan struct{}),
 	}
+	n.faults.Store(1)
+	return n
 }
 
 // Host returns the process at an IP address, making one when there is none. After Kill it is the dead one, until Revive.
@@ -89,6 +95,7 @@ func (n *Network) SetBreakAfter(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.breakAfter = d
+	n.faults.Add(1)
 }
 
 // path is the state of a directed pair of hosts at one instant.
@@ -124,24 +131,23 @@ func (n *Network) pathLocked(from, to netip.Addr) path {
 	return p
 }
 
-// latency draws how long the next bytes or packet take from one host to another.
-func (n *Network) latency(from, to netip.Addr) time.Duration {
+// latency draws how long the next bytes or packet take.
+func (n *Network) latency(l *link) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.latencyLocked(from, to)
+	return n.latencyLocked(l)
 }
 
-func (n *Network) latencyLocked(from, to netip.Addr) time.Duration {
-	if from == to {
+func (n *Network) latencyLocked(l *link) time.Duration {
+	if l.same {
 		return 0
 	}
 	d, j := n.delay, n.jitter
-	l := n.links[route{from, to}]
-	if l != nil && l.hasDelay {
+	if l.hasDelay {
 		d, j = l.delay, l.jitter
 	}
 	if j > 0 {
-		d += time.Duration(n.linkLocked(from, to).rng.Int64N(int64(j) + 1))
+		d += time.Duration(l.rng.Int64N(int64(j) + 1))
 	}
 	return d
 }
@@ -151,7 +157,7 @@ func (n *Network) linkLocked(from, to netip.Addr) *link {
 	r := route{from, to}
 	l := n.links[r]
 	if l == nil {
-		l = &link{rng: rand.New(rand.NewPCG(n.seed, routeSeed(r)))}
+		l = &link{same: from == to, rng: rand.New(rand.NewPCG(n.seed, routeSeed(r)))}
 		n.links[r] = l
 	}
 	return l
@@ -167,8 +173,9 @@ func routeSeed(r route) uint64 {
 	return x
 }
 
-// nudge wakes the dials that hang. The network's lock is held.
+// nudge wakes the dials that hang, and has connections look at the faults again. The network's lock is held.
 func (n *Network) nudge() {
+	n.faults.Add(1)
 	close(n.changed)
 	n.changed = make(chan struct{})
 }

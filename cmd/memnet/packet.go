@@ -27,7 +27,7 @@ type packetConn struct {
 	local *net.UDPAddr
 
 	mu       sync.Mutex
-	queue    []packet
+	queue    fifo[packet]
 	closed   bool
 	readable sync.Cond
 	readBy   deadline
@@ -51,12 +51,9 @@ func (s *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 			return 0, nil, opError("read", "udp", s.local, nil, net.ErrClosed)
 		case s.readBy.passed():
 			return 0, nil, opError("read", "udp", s.local, nil, os.ErrDeadlineExceeded)
-		case len(s.queue) > 0:
-			first := s.queue[0]
-			s.queue[0] = packet{}
-			if s.queue = s.queue[1:]; len(s.queue) == 0 {
-				s.queue = nil
-			}
+		case s.queue.len() > 0:
+			first := *s.queue.head()
+			s.queue.pop()
 			return copy(p, first.data), first.from, nil
 		}
 		s.readable.Wait()
@@ -94,16 +91,16 @@ func (n *Network) fares(from, to netip.Addr) []time.Duration {
 	if p.blocked() || p.reject {
 		return nil
 	}
-	out := []time.Duration{n.latencyLocked(from, to)}
-	l := n.links[route{from, to}]
-	if l == nil || from == to {
+	l := n.linkLocked(from, to)
+	out := []time.Duration{n.latencyLocked(l)}
+	if l.same {
 		return out
 	}
 	if l.drop > 0 && l.rng.Float64() < l.drop {
 		return nil
 	}
 	if l.duplicate > 0 && l.rng.Float64() < l.duplicate {
-		out = append(out, n.latencyLocked(from, to))
+		out = append(out, n.latencyLocked(l))
 	}
 	return out
 }
@@ -131,8 +128,8 @@ func (n *Network) put(p packet, from netip.Addr, to netip.AddrPort) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed && len(s.queue) < packetQueue {
-		s.queue = append(s.queue, p)
+	if !s.closed && s.queue.len() < packetQueue {
+		s.queue.push(p)
 		s.readable.Signal()
 	}
 }
@@ -157,7 +154,7 @@ func (s *packetConn) shut() bool {
 	defer s.mu.Unlock()
 	was := !s.closed
 	s.closed = true
-	s.queue = nil
+	s.queue.clear()
 	s.readBy.stop()
 	s.writeBy.stop()
 	s.readable.Broadcast()
