@@ -188,9 +188,10 @@ func (d *desk) announce(change MembershipChange, causes map[Peer]string) {
 
 // serverChange brings the servers of the log closer to what they should be, one step at a time.
 func (d *desk) serverChange() {
-	if d.busy.server || time.Now().Before(d.retry) {
+	if !d.tend || d.busy.server || time.Now().Before(d.retry) {
 		return
 	}
+	d.tend = false
 	step, what := d.nextServerStep()
 	if step == nil {
 		return
@@ -206,6 +207,7 @@ func (d *desk) serverChange() {
 				return
 			}
 			d.c.log.Info("servers changed", "change", what)
+			d.tend = true
 		}
 	})
 }

@@ -21,6 +21,7 @@ type desk struct {
 	// Owned by run.
 	term      uint64 // 0: not leading
 	ready     bool   // the view shows everything committed before this term
+	tend      bool   // it is time to look after the servers of the log
 	busy      struct{ barrier, verify, commit, server, move bool }
 	retry     time.Time     // no barrier or server change before
 	since     time.Duration // boottime from which silence counts
@@ -35,6 +36,7 @@ type desk struct {
 	condemned map[Peer]bool // in the commit under way
 	cold      coldWatch
 	settled   uint64 // version of the view for which there was nothing to plan
+	rested    uint64 // version of the view for which there was nothing to move
 
 	mu    sync.Mutex
 	heard map[Peer]time.Duration // last ask of each boot; read by Status
@@ -122,6 +124,10 @@ func (d *desk) run() {
 	defer tick.Stop()
 	for {
 		d.step()
+		ticks := tick.C
+		if d.term == 0 {
+			ticks = nil // who begins to lead is woken
+		}
 		select {
 		case <-d.c.ctx.Done():
 			return
@@ -138,7 +144,8 @@ func (d *desk) run() {
 		case fn := <-d.done:
 			fn()
 		case <-d.wake:
-		case <-tick.C:
+		case <-ticks:
+			d.tend = true
 		}
 	}
 }
@@ -158,7 +165,7 @@ func (d *desk) background(limit time.Duration, work func(context.Context) func()
 
 // clear forgets everything about a term.
 func (d *desk) clear() {
-	d.term, d.ready, d.settled = 0, false, 0
+	d.term, d.ready, d.settled, d.rested = 0, false, 0, 0
 	d.waiting, d.early = nil, nil
 	d.reports, d.joiners, d.leaving = map[string]report{}, map[string]*joiner{}, map[Peer][]ask{}
 	d.withdraws, d.prepared = map[Peer]bool{}, nil
@@ -248,7 +255,7 @@ func (d *desk) barrier() {
 
 // open begins to answer.
 func (d *desk) open() {
-	d.ready = true
+	d.ready, d.tend = true, true
 	view := d.c.cfg.Log.View()
 	if d.cold.old == nil {
 		word := d.c.renew.word()

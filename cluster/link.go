@@ -347,16 +347,19 @@ func (p *peerLink) readPongs(out *outbound) error {
 
 // write drains the queue, all that waits in one write, and pings.
 func (p *peerLink) write(out *outbound) error {
-	ping := time.NewTicker(p.links.pingEvery)
+	ping := time.NewTimer(p.links.pingEvery)
 	defer ping.Stop()
+	var pinged time.Time
 	var spare []byte
 	for {
-		select {
-		case <-ping.C:
+		// A ping that is due soon goes along with other frames. The timer leaves those a moment to come that are sent
+		// just as often.
+		if now := time.Now(); now.Sub(pinged) >= p.links.pingEvery*3/4 {
 			if err := p.ping(out); err != nil {
 				return err
 			}
-		default:
+			pinged = now
+			ping.Reset(p.links.pingEvery * 17 / 16)
 		}
 		p.mu.Lock()
 		buf, frames := out.queue, out.frames
@@ -368,9 +371,6 @@ func (p *peerLink) write(out *outbound) error {
 			select {
 			case <-out.wake:
 			case <-ping.C:
-				if err := p.ping(out); err != nil {
-					return err
-				}
 			case <-out.done:
 				return out.err
 			}

@@ -136,10 +136,11 @@ func (d *desk) move(view *View) {
 	case b != nil && b.version == view.Version:
 		d.commitMoves(b)
 		return
-	case d.busy.move:
+	case d.busy.move || d.rested == view.Version:
 		return
 	}
 	if b = nextBatch(view); b == nil {
+		d.rested = view.Version
 		return
 	}
 	questions := map[string]*question{}

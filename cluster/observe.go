@@ -10,13 +10,14 @@ import (
 
 // leasePoll is how often the lease is looked at while it is held: timers stand still while the machine sleeps, the
 // lease does not.
-const leasePoll = 100 * time.Millisecond
+const leasePoll = 200 * time.Millisecond
 
 // runObserver tells the observer what changed, until the cluster stops.
 func (c *Cluster) runObserver() {
 	told := told{observer: c.cfg.Observer, me: c.me}
 	timer := time.NewTimer(leasePoll)
 	defer timer.Stop()
+	up := c.links.sessions()
 	for {
 		now := c.cfg.Boottime()
 		left := c.lease.left(now)
@@ -29,7 +30,7 @@ func (c *Cluster) runObserver() {
 				c.log.Warn("the lease is lost")
 			}
 		}
-		told.bring(c.cfg.Log.View(), c.links.sessions(), held, c.dead.Load())
+		told.bring(c.cfg.Log.View(), up, held, c.dead.Load())
 		if held {
 			timer.Reset(min(leasePoll, left))
 		} else {
@@ -39,6 +40,7 @@ func (c *Cluster) runObserver() {
 		case <-c.ctx.Done():
 			return
 		case <-c.observe:
+			up = c.links.sessions() // what changes them pokes
 		case <-timer.C:
 		}
 	}

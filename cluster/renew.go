@@ -151,7 +151,7 @@ func (r *renewer) giveBack() {
 // ask sends one renewal, if there is anybody to ask.
 func (r *renewer) ask(now time.Time) {
 	c := r.c
-	r.next = now.Add(c.cfg.RenewEvery)
+	r.next = now.Add(untilNext(now, c.cfg.RenewEvery))
 	if c.dead.Load() || c.leaving.Load() {
 		return
 	}
@@ -179,6 +179,12 @@ func (r *renewer) ask(now time.Time) {
 		}
 		r.results <- res
 	})
+}
+
+// untilNext is how long it takes until the clock is at a multiple of every, and every at most. Members whose clocks agree
+// ask together, so that one proof of leadership serves them all.
+func untilNext(now time.Time, every time.Duration) time.Duration {
+	return now.Truncate(every).Add(every).Sub(now)
 }
 
 // target is whom to ask: the leader, as far as this node knows; else anybody, who may know more. "" when nobody is linked.
