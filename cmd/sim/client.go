@@ -121,7 +121,7 @@ func newClient(s *Sim, id int) *Client {
 	return &Client{
 		ID: id, sim: s, ip: ip,
 		rng:  rand.New(rand.NewPCG(s.Seed, uint64(id)+1000)),
-		web:  httpClient(host),
+		web:  httpClient(host, false),
 		cmds: make(chan func(), 1024),
 		done: make(chan struct{}),
 		want: make(map[string]Mode),
@@ -130,10 +130,10 @@ func newClient(s *Sim, id int) *Client {
 	}
 }
 
-// httpClient sends from a host; no connection is kept.
-func httpClient(h *memnet.Host) *http.Client {
+// httpClient sends from a host. Connections are kept when keep says so, and else used once.
+func httpClient(h *memnet.Host, keep bool) *http.Client {
 	return &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
+		DisableKeepAlives: !keep,
 		DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return h.Dial(ctx, addr) },
 	}}
 }

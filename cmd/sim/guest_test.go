@@ -126,7 +126,7 @@ func (p *party) invite(n int) {
 	for i := range n {
 		ip := fmt.Sprintf("10.2.0.%d", i+1)
 		g := &guest{
-			party: p, name: fmt.Sprint("g", i), ip: ip, web: httpClient(p.sim.Net.Host(ip)), online: true, node: i % p.sim.Options.Nodes,
+			party: p, name: fmt.Sprint("g", i), ip: ip, web: httpClient(p.sim.Net.Host(ip), false), online: true, node: i % p.sim.Options.Nodes,
 			rng: p.sim.random(uint64(7000 + i)), rooms: make(map[string]*guestRoom),
 		}
 		for _, name := range p.names {

@@ -20,7 +20,7 @@ func steer(t *testing.T, s *Sim, node int, method, path, body string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := httpClient(s.Net.Host("10.9.9.9")).Do(req)
+	res, err := httpClient(s.Net.Host("10.9.9.9"), false).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func publish(t *testing.T, s *Sim, node int, channel string) int {
 	}
 	name, secret, _ := strings.Cut(Key, ":")
 	req.SetBasicAuth(name, secret)
-	res, err := httpClient(s.Net.Host("10.9.9.8")).Do(req)
+	res, err := httpClient(s.Net.Host("10.9.9.8"), false).Do(req)
 	if err != nil {
 		return 0
 	}

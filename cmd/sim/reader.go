@@ -152,5 +152,6 @@ func (r *Reader) follow(ctx context.Context, every time.Duration) {
 		if snap, err := r.Snapshot(ctx, node, 5+turn%7); err == nil {
 			r.sim.rec.record(func(h *History) { h.Snapshots = append(h.Snapshots, snap) })
 		}
+		r.web.CloseIdleConnections() // what a node comes to is not to hang on an old connection
 	}
 }

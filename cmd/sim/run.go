@@ -137,7 +137,7 @@ func (s *Sim) drain() {
 			return false
 		}
 		h := s.rec.History()
-		h.Logs = [][]Event{log}
+		h.Logs = append(h.Logs, log) // besides what was read before it was forgotten
 		return len(CheckDelivery(h)) == 0
 	})
 }

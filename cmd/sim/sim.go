@@ -27,7 +27,7 @@ type Options struct {
 	Idle         []int         // clients that do nothing in Run
 	NoHooks      bool          // no webhook rules
 	Retention    int           // events kept for readers; as nodes do by default
-	Hasty        bool          // the log talks as often as in a real cluster, and not as seldom as simulations can do with
+	Hasty        bool          // the log elects as fast as in a real cluster, and talks as often as that needs
 	Log          io.Writer     // what nodes say about themselves; nil drops it
 }
 
@@ -64,8 +64,9 @@ var namespaces = []struct {
 // that the few minutes of a run see them taken, sent and read again.
 func (o Options) tune(c *raftstore.Config) {
 	c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 200, 50, 7*time.Second
+	c.CommitTimeout = 60 * time.Millisecond
 	if !o.Hasty {
-		c.Heartbeat, c.Election, c.LeaderLease, c.CommitTimeout = time.Second, time.Second, 800*time.Millisecond, 100*time.Millisecond
+		c.Heartbeat, c.Election, c.LeaderLease, c.CommitTimeout = time.Second, time.Second, 800*time.Millisecond, 250*time.Millisecond
 	}
 }
 
@@ -135,7 +136,7 @@ func New(seed uint64, o Options) (*Sim, error) {
 		return nil, err
 	}
 	s.Hooks = hooks
-	s.Reader = &Reader{sim: s, web: httpClient(s.Net.Host(readerIP))}
+	s.Reader = &Reader{sim: s, web: httpClient(s.Net.Host(readerIP), true)}
 	s.rec.h.Began = s.began
 	s.rec.h.Rules = make(map[string]Rule)
 	for _, r := range s.Options.rules() {
