@@ -32,7 +32,7 @@ type activation struct {
 	holders uint64 // bit g%64 is set when gateway g may hold something here; never misses one
 	mark    uint32 // the last Snapshot that named this channel
 
-	mu      sync.Mutex // below partition.mu; nothing is called with it held
+	mu      sync.Mutex // below partition.mu; nothing is called with it held but Admission.Settle
 	state   State
 	counted gauge // what this channel adds to the host's gauges
 	retired bool
@@ -57,9 +57,6 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	now := host.moment()
 	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
 	effects, next, to, news := a.step(now, batch, woken, *scratch)
-	for i := range batch {
-		a.spend(&batch[i])
-	}
 	if t := a.tenure; a.sendCopies(effects, to) {
 		a.perform(effects, to)
 		for i := range batch {
@@ -109,11 +106,18 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 	if woken {
 		effects = a.state.Step(now, Input{Kind: InTick}, effects)
 	}
+	if !a.spend(batch) {
+		a.recount()
+	}
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, to, a.news()
+}
+
+// recount brings the host's gauges up to date; a.mu is held.
+func (a *activation) recount() {
 	if !a.retired {
 		a.count(gauge{a.state.Open(), a.state.Occupied()})
 		a.settled()
 	}
-	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, to, a.news()
 }
 
 // count moves the host's gauges from what this channel added before to what it adds now.
@@ -260,18 +264,25 @@ func (a *activation) ask() {
 	leave, app := a.tenure.partition.host.cfg.Admission, a.state.app
 	leave.Ask(app, func(why Refusal) {
 		in := Input{Kind: InLeave, Refusal: why}
-		if a.Offer(in, actor.NoLimit) != actor.Accepted {
-			a.spend(&in)
+		if a.Offer(in, actor.NoLimit) != actor.Accepted && in.isLeave() {
+			leave.Settle(app, nil)
 		}
 	})
 }
 
-// spend ends the leave that an input brought: the channel counts now, or never will.
-func (a *activation) spend(in *Input) {
-	if in.Kind == InLeave && in.Refusal == Accepted {
-		a.tenure.partition.host.cfg.Admission.Settle(a.state.app)
+// spend ends the leave that inputs brought, if any did: the channel counts from then on, or never will; a.mu is held.
+func (a *activation) spend(batch []Input) (any bool) {
+	for i := range batch {
+		if batch[i].isLeave() {
+			a.tenure.partition.host.cfg.Admission.Settle(a.state.app, a.recount)
+			any = true
+		}
 	}
+	return any
 }
+
+// isLeave says whether an input brings leave to open.
+func (in *Input) isLeave() bool { return in.Kind == InLeave && in.Refusal == Accepted }
 
 // Stopped takes the passivated channel out of its partition.
 func (a *activation) Stopped() {

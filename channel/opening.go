@@ -7,9 +7,10 @@ type Admission interface {
 	// Limited says whether channels of an app need leave. It is asked once per batch of a channel that is closed.
 	Limited(app string) bool
 	// Ask asks for one channel. done is called exactly once, from any goroutine, perhaps before Ask returns. Who was
-	// Accepted calls Settle when the channel counts as open, or will not be opened.
+	// Accepted calls Settle once, with what makes the channel count as open, or nil if it will not be opened. Settle runs
+	// it, in a way that whoever counts what is open and what has leave to be sees the channel once.
 	Ask(app string, done func(Refusal))
-	Settle(app string)
+	Settle(app string, open func())
 }
 
 // Refused answers the Registers of a channel that may not open, up to Version, in place of Registered: the gateway holds

@@ -242,7 +242,9 @@ func (p *partition) end() unserved {
 	p.channels.all(func(a *activation) bool {
 		dropped := a.Drop()
 		for i := range dropped {
-			a.spend(&dropped[i])
+			if dropped[i].isLeave() {
+				p.host.cfg.Admission.Settle(a.state.app, nil)
+			}
 		}
 		left.inputs = append(left.inputs, dropped...)
 		a.retire()

@@ -185,8 +185,7 @@ func (c *conn) greet(k connect) *protocol.ErrorInfo {
 		if refusal != nil {
 			return refusal
 		}
-		c.come()
-		settle()
+		settle(c.come)
 		c.sendConnected(k.notResumed)
 		c.g.judge(c) // credentials that changed meanwhile are seen here or by those who look at all connections
 	}

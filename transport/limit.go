@@ -25,8 +25,8 @@ type rates struct {
 }
 
 // admit says whether a client that is welcome may have its connection, nil if it may; a refused one was told. It may wait
-// for the leader's word. The caller makes the connection count, then calls settle.
-func (c *conn) admit() (settle func(), refusal *protocol.ErrorInfo) {
+// for the leader's word. The caller calls settle with what makes the connection count.
+func (c *conn) admit() (settle func(count func()), refusal *protocol.ErrorInfo) {
 	app := c.identity.App
 	c.gate = c.g.cfg.Gates.Of(app)
 	if r := c.gate.Spend(limits.ConnectionRate, 1); r != nil {
@@ -34,14 +34,14 @@ func (c *conn) admit() (settle func(), refusal *protocol.ErrorInfo) {
 		c.dismiss(endLimited, 1013, refusal)
 	} else if purse := c.g.cfg.Purse; purse != nil && purse.Limited(limits.Connections, app) {
 		if refusal = c.askLeave(purse); refusal == nil {
-			return func() { purse.Settle(limits.Connections, app) }, nil
+			return func(count func()) { purse.Settle(limits.Connections, app, count) }, nil
 		}
 	}
 	if refusal != nil {
 		c.g.tallies.of(app).connectsRefused.Add(1)
 		return nil, refusal
 	}
-	return func() {}, nil
+	return func(count func()) { count() }, nil
 }
 
 // askLeave asks for leave to have one more connection.

@@ -29,7 +29,7 @@ func suite() []check {
 	return slices.Concat(
 		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), edits(), presence(), occupancy(),
 		restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
-		authFailures(), tokens(), revocations(), provisioning(), errorCodes(), nodeDeaths(),
+		authFailures(), tokens(), revocations(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
 }
 

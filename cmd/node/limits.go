@@ -95,7 +95,7 @@ func (l *limiting) Ask(app string, done func(channel.Refusal)) {
 }
 
 // Settle implements channel.Admission.
-func (l *limiting) Settle(app string) { l.purse.Settle(limits.Channels, app) }
+func (l *limiting) Settle(app string, open func()) { l.purse.Settle(limits.Channels, app, open) }
 
 // refuse counts a channel that was not opened.
 func (l *limiting) refuse(app string) {

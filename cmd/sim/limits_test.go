@@ -100,7 +100,7 @@ func TestHardLimitOnThreeNodes(t *testing.T) {
 		if n := openNow(t, s, 1); n != hard {
 			t.Errorf("%d channels were open at once, want %d", n, hard)
 		}
-		if n := peak(stats(t, s, 2, "minute"), "channels.refused"); n != tries-hard {
+		if n := total(stats(t, s, 2, "minute"), "channels.refused"); n != tries-hard {
 			t.Errorf("%v were counted as refused, want %d", n, tries-hard)
 		}
 		s.Leader().Kill(true)

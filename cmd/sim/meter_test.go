@@ -32,6 +32,14 @@ func peak(list []minute, name string) (n float64) {
 	return n
 }
 
+// total is the sum of a figure.
+func total(list []minute, name string) (n float64) {
+	for _, m := range list {
+		n += m.Entries[name]
+	}
+	return n
+}
+
 // TestPeaksSurvive opens channels up to a peak and kills an owner, the leader and then everybody: the figures say what
 // there was, neither doubled nor begun anew.
 func TestPeaksSurvive(t *testing.T) {

@@ -49,7 +49,7 @@ func BenchmarkOpen(b *testing.B) {
 				b.Fatal(v)
 			}
 		})
-		p.Settle(Channels, "a")
+		p.Settle(Channels, "a", nil)
 	}
 }
 

@@ -23,6 +23,7 @@ type Hold struct {
 // Grant answers a Hold.
 type Grant struct {
 	Key
+	Hard    int64 `json:"hard"`              // the threshold that the leader knows, 0 for none
 	Give    int64 `json:"give"`              // more leave, beyond what was said
 	Spare   int64 `json:"spare"`             // how much of it is worth keeping without use
 	Unheard bool  `json:"unheard,omitempty"` // not every boot has spoken: nothing changes
@@ -70,12 +71,10 @@ func (l *Ledger) bury(live []string) {
 }
 
 func (l *Ledger) grant(mine *record, h Hold, c Cluster) Grant {
-	g := Grant{Key: h.Key}
 	hard := c.Hard(h.Key)
+	g := Grant{Key: h.Key, Hard: hard}
 	if hard == 0 {
-		g.Give, g.Spare = h.Want+spareMax, spareMax
-		mine.leave += g.Give
-		return g
+		return g // one of both has not heard of a change yet
 	}
 	var used, leave int64
 	for _, boot := range c.Live {

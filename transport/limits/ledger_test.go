@@ -81,8 +81,7 @@ func (w *town) ask(n *townNode) {
 func (n *townNode) settle() {
 	if n.granted > 0 {
 		n.granted--
-		n.open++ // counts first
-		n.purse.Settle(Channels, "a")
+		n.purse.Settle(Channels, "a", func() { n.open++ })
 	}
 }
 

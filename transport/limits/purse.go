@@ -20,7 +20,7 @@ const (
 const patienceMax = 7 * time.Second
 
 // Purse is what one node may have open of what is limited for the whole cluster. It is safe for concurrent use; nothing is
-// called with its lock held but Used.
+// called with its lock held but used, and what Settle is given.
 type Purse struct {
 	gates *Gates
 	// used is how much is open here now, of all apps that a scope has.
@@ -74,7 +74,7 @@ func (p *Purse) Limited(n Name, app string) bool {
 }
 
 // Ask asks for leave to open one more. done is called exactly once, perhaps before Ask returns, with the scope whose limit
-// is Full. Who was granted calls Settle when what it opened counts as open, or will not be opened.
+// is Full. Who was granted calls Settle.
 func (p *Purse) Ask(now time.Time, n Name, app string, done func(Verdict, Scope)) {
 	p.mu.Lock()
 	if p.closed {
@@ -87,15 +87,19 @@ func (p *Purse) Ask(now time.Time, n Name, app string, done func(Verdict, Scope)
 		done(Granted, "")
 		return
 	}
-	p.waiting = append(p.waiting, &waiter{n, app, now.Add(patienceMax), done})
+	p.waiting = append(p.waiting, &waiter{name: n, app: app, until: now.Add(patienceMax), done: done})
 	p.mu.Unlock()
 	p.short()
 }
 
-// Settle ends what Granted began.
-func (p *Purse) Settle(n Name, app string) {
+// Settle ends what Granted began. open makes it count as open; nil: it will not be opened. It runs with the lock held, so that
+// whoever counts sees either the leave or what came of it.
+func (p *Purse) Settle(n Name, app string, open func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if open != nil {
+		open()
+	}
 	if p.pending[n][app]--; p.pending[n][app] <= 0 {
 		delete(p.pending[n], app)
 	}
@@ -122,8 +126,7 @@ func (p *Purse) take(n Name, app string) (short Scope) {
 	return ""
 }
 
-// open is how much a scope has open here, or has leave for. What moves from pending to open meanwhile counts twice rather
-// than not at all: who opens counts first and settles then. p.mu is held.
+// open is how much a scope has open here, or has leave for. p.mu is held.
 func (p *Purse) open(n Name, s *scope) (sum int64) {
 	for app, pending := range p.pending[n] {
 		if s.has(app) {
@@ -182,7 +185,11 @@ func (p *Purse) End(now time.Time, grants []Grant) {
 	p.mu.Lock()
 	p.asking = false
 	for _, g := range grants {
-		if l := p.leave[g.Key]; l != nil && !g.Unheard {
+		l := p.leave[g.Key]
+		if l == nil || l.hard != g.Hard {
+			continue // the leader, or this node, has not heard of a change yet: nobody is let in under the limit that was
+		}
+		if !g.Unheard {
 			if l.most, l.spare = l.said+g.Give, g.Spare; g.Over {
 				l.most = 0
 			}
