@@ -42,7 +42,8 @@ type activation struct {
 
 	tap *tapped // nil when nobody wants to know; guarded by mu
 
-	sent int // CopyParts of what is old in the last batch; owned by Receive
+	sent   int   // CopyParts of what is old in the last batch; owned by Receive
+	sentTo Stamp // of the last publish in them; owned by Receive
 }
 
 // gauge is one channel's share of the host's gauges.
@@ -61,13 +62,16 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 		a.perform(effects, to)
 		for i := range batch {
 			if f := to.growing; batch[i].Kind == InCopyAll && f != nil && f.stream == batch[i].Stream {
+				a.mu.Lock()
+				joined, told := a.state.joined(f.stream), Stamp{}
 				if a.tap != nil {
-					a.mu.Lock()
-					told := a.tap.told
-					a.mu.Unlock()
+					told = a.tap.told
+				}
+				a.mu.Unlock()
+				if joined {
 					t.partition.tellTold(f, a.state.app, a.state.name, told)
 				}
-				t.partition.fed(f, a.sent)
+				t.partition.fed(f, a, a.sent, a.sentTo, joined)
 			}
 		}
 		if news.What != 0 {
@@ -178,7 +182,10 @@ func (a *activation) sendTo(f *feed, place CopyPlace, effects []Effect) (some, o
 	c := copier{p: a.tenure.partition, f: f, app: a.state.app, name: a.state.name, since: a.state.since}
 	for i := range effects {
 		if e := &effects[i]; e.Copy&place != 0 {
-			c.add(e.Message.(*Delivery), e.Old)
+			d := e.Message.(*Delivery)
+			if c.add(d, e.Old); e.Old && d.Serial != "" {
+				a.sentTo = parseSerial(d.Serial)
+			}
 			some = true
 		}
 	}

@@ -1,6 +1,9 @@
 package channel
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	frameCopyBegin byte = 0x31 + iota
@@ -32,6 +35,7 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.text(m.Since)
 		w.text(m.Floor)
 	case *CopyPart:
+		w = slices.Grow(w, frameSize(m.Deliveries))
 		w.byte(frameCopyPart)
 		w.uint(m.Stream)
 		w.name(m.App, m.Name)
@@ -88,6 +92,20 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		}
 	}
 	return w
+}
+
+// frameSize is what Deliveries take in a frame, by an estimate that is rather too large: a frame of many is made in one
+// piece.
+func frameSize(list []*Delivery) (n int) {
+	const head, each = 64, 48 // lengths, numbers and types
+	for _, d := range list {
+		n += head + len(d.App) + len(d.Name) + len(d.Serial) + len(d.Prev) + len(d.ID) + len(d.ConnID)
+		for i := range d.Messages {
+			m := &d.Messages[i]
+			n += each + len(m.ID) + len(m.Name) + len(m.ClientID) + len(m.Encoding) + len(m.Data) + len(m.Extras)
+		}
+	}
+	return n
 }
 
 // DecodeToHost reads one frame. The result keeps nothing of frame. Errors wrap ErrFrame.

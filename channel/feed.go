@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -8,8 +9,8 @@ import (
 )
 
 const (
-	// partBytes is how much history goes into one CopyPart, by estimate.
-	partBytes = 256 << 10
+	// partBytes is how much history goes into one CopyPart, by estimate. What is published meanwhile comes behind it.
+	partBytes = 128 << 10
 	// feedWindow is how many CopyParts of what is old may be unconfirmed per partition.
 	feedWindow = 4
 	// feedsMax is how many partitions of a host send what is old at the same time; together they must not fill a link.
@@ -47,9 +48,10 @@ type feed struct {
 
 // feedItem is a channel with a past: an open one, or one that was left behind.
 type feedItem struct {
-	a    *activation
-	key  replicaKey
-	past *copied
+	a     *activation
+	after Stamp // of an open one: up to here it was sent
+	key   replicaKey
+	past  *copied
 }
 
 // feeds are those of a tenure to the tenure's keepers. It is immutable.
@@ -247,7 +249,7 @@ func (p *partition) feedOn(f *feed) {
 		it := f.items[0]
 		f.items = f.items[1:]
 		if it.a != nil {
-			f.busy = it.a.Offer(Input{Kind: InCopyAll, Stream: f.stream}, actor.NoLimit) == actor.Accepted
+			f.busy = it.a.Offer(Input{Kind: InCopyAll, Stream: f.stream, Copied: it.after}, actor.NoLimit) == actor.Accepted
 			continue
 		}
 		c := copier{p: p, f: f, app: it.key.app, name: it.key.name, since: it.past.since}
@@ -268,12 +270,15 @@ func (p *partition) feedOn(f *feed) {
 	}
 }
 
-// fed is called when an activation has sent its part.
-func (p *partition) fed(f *feed, parts int) {
+// fed is called when an activation has sent some of what it has, all that is old up to a stamp; joined: it was the last.
+func (p *partition) fed(f *feed, a *activation, parts int, after Stamp, joined bool) {
 	p.mu.Lock()
 	f.busy = false
 	f.unconfirmed += parts
 	f.parts += parts
+	if !joined {
+		f.items = slices.Insert(f.items, 0, feedItem{a: a, after: after})
+	}
 	p.mu.Unlock()
 	p.nudge()
 }

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -365,17 +366,34 @@ func (s *State) join(whole, stream uint64) {
 	}
 }
 
-// copyAll sends all that is kept to the copy that grows, which has nothing of it yet. What is published from now on follows.
+// copyAll sends what is kept to the copy that grows: the members and some of the publishes behind in.Copied, or all of
+// what is left of them. Then what is published from now on follows.
 func (s *State) copyAll(now Moment, in Input, effects []Effect) []Effect {
 	if in.Stream != now.Growing {
 		return effects // over already
 	}
-	s.join(now.Stream, in.Stream)
-	effects = s.copyPresence(effects)
+	if in.Copied == (Stamp{}) {
+		effects = s.copyPresence(effects)
+	}
 	if s.past != nil {
-		for _, e := range s.past.entries[s.past.light:] {
-			effects = append(effects, Effect{Copy: ToGrowing, Old: true, Message: e.d})
+		list := s.past.entries[s.past.light:]
+		i, _ := slices.BinarySearchFunc(list, in.Copied, func(e entry, after Stamp) int {
+			if after.less(e.stamp) {
+				return 1
+			}
+			return -1
+		})
+		for bytes := 0; i < len(list); i++ {
+			if bytes >= partBytes {
+				return effects
+			}
+			bytes += list[i].size
+			effects = append(effects, Effect{Copy: ToGrowing, Old: true, Message: list[i].d})
 		}
 	}
+	s.join(now.Stream, in.Stream)
 	return effects
 }
+
+// joined says whether the copy of a stream has all that is kept.
+func (s *State) joined(stream uint64) bool { return s.copies[1] == stream }

@@ -2,9 +2,12 @@ package channel
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 var keeping = Settings{VacateDelay: 5 * time.Second, IdleClose: 60 * time.Second, OccupancyInterval: 2 * time.Second, Retention: 2 * time.Minute}
@@ -330,4 +333,62 @@ func TestIDsOfAConnectionAreItsOwn(t *testing.T) {
 	if said("a", "order") != said("b", "order") || said("", "order") != said("a", "order") {
 		t.Error("an id that a client chose is not known from another connection")
 	}
+}
+
+// A long history goes out in parts, and what is published in between is in one of them or behind the last.
+func TestCopyGrowsInParts(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		st := newStand(t, keeping)
+		st.now.Growing = 3
+		copied := newReplica(1, 3, GatewayID{}, Stamp{}, Stamp{})
+		after, turns, said := Stamp{}, 0, 0
+		step := func(in Input) {
+			sent := 0
+			for _, e := range st.s.Step(st.now, in, nil) {
+				if e.Copy != ToGrowing {
+					continue
+				}
+				d := e.Message.(*Delivery)
+				copied.add(&CopyPart{App: "app", Name: "room", Old: e.Old, Deliveries: []*Delivery{d}}, keeping.Retention, st.now.Since, st.now.UnixMs)
+				if e.Old {
+					after = parseSerial(d.Serial)
+					sent += deliverySize(d)
+				}
+			}
+			if most := partBytes + 40<<10; sent > most {
+				rt.Fatalf("%d bytes at once", sent)
+			}
+		}
+		say := func(most int) {
+			for range rapid.IntRange(0, most).Draw(rt, "publishes") {
+				p := pubID(gwB, fmt.Sprint(said))
+				p.Publish.Messages[0].Data = make([]byte, rapid.IntRange(1, 30<<10).Draw(rt, "size"))
+				st.now.UnixMs += int64(rapid.IntRange(0, 1).Draw(rt, "ms"))
+				step(p)
+				said++
+			}
+		}
+		say(40)
+		for joined := false; !joined; turns++ {
+			step(Input{Kind: InCopyAll, Stream: 3, Copied: after})
+			joined = st.s.joined(3)
+			say(4)
+			if turns > 100 {
+				rt.Fatal("it never ends")
+			}
+		}
+		say(3)
+		var got, want []string
+		if c := copied.channels[replicaKey{"app", "room"}]; c != nil {
+			for _, e := range c.entries {
+				got = append(got, e.d.ID)
+			}
+		}
+		for i := range said {
+			want = append(want, fmt.Sprint(i))
+		}
+		if !slices.Equal(got, want) {
+			rt.Fatalf("the copy has %q of %d publishes", got, said)
+		}
+	})
 }

@@ -69,10 +69,11 @@ func (p *partition) init(h *Host, l *layout, id uint32) {
 	p.Actor.Init(h.sys, p)
 }
 
-func (p *partition) stage() stage {
+// stage also says whether there is a whole copy elsewhere, or none is wanted.
+func (p *partition) stage() (at stage, copied bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.at
+	return p.at, p.host.cfg.Hosts == nil || p.at == serving && p.tenure.feeds.Load().whole != nil
 }
 
 // nudge makes the partition look at the member set and the barrier. One nudge waiting is enough.

@@ -41,7 +41,7 @@ const (
 	InFailed                     // it never will be under this epoch
 	InOpened                     // every gateway has been heard after a Restore; Heir: and what the owner before kept is here
 	InHistory                    // History of From
-	InCopyAll                    // the growing copy Stream has to be sent everything
+	InCopyAll                    // the growing copy Stream has to be sent more of what is old: of what is behind Copied
 	InPresence                   // Presence of From
 	InMembers                    // Members of From
 	InCopied                     // the copy Stream has what was published up to Copied; Stream 0: none is waited for any more

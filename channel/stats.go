@@ -6,6 +6,7 @@ import "sync/atomic"
 type HostStats struct {
 	Open, Occupied      int // channels: gauges
 	Rebuilding, Serving int // partitions: gauges
+	Uncopied            int // of those served, the ones without a whole copy elsewhere
 
 	Publishes   uint64 // accepted
 	Deliveries  uint64 // frames to gateways
@@ -35,11 +36,14 @@ func (h *Host) Stats() HostStats {
 	}
 	parts := h.layout.Load().parts
 	for i := range parts {
-		switch parts[i].stage() {
-		case rebuilding:
+		switch at, copied := parts[i].stage(); {
+		case at == rebuilding:
 			stats.Rebuilding++
-		case serving:
+		case at == serving:
 			stats.Serving++
+			if !copied {
+				stats.Uncopied++
+			}
 		}
 	}
 	return stats

@@ -131,8 +131,10 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 	for _, t := range talkers {
 		voices.Go(func() { t.talk(talking) })
 	}
+	whole := &copies{procs: ps.procs}
+	voices.Go(func() { whole.watch(talking) })
 	begun := time.Now()
-	kills, err := c.strike(ctx, ps)
+	kills, err := c.strike(ctx, ps, whole)
 	lasted := time.Since(begun)
 	silence()
 	voices.Wait()
@@ -174,7 +176,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		violations = append(violations, trouble...)
 		sdkSaid = fmt.Sprintf("%d clients of ably-js on %d channels heard %d messages", len(listeners), len(theirs), heard)
 	}
-	return c.report(talkers, all, kills, lasted, sdkSaid), append(violations, missed...), nil
+	return c.report(talkers, all, kills, lasted, whole.String()+"\n"+sdkSaid), append(violations, missed...), nil
 }
 
 // talkers are the clients: at each node each channel has one that publishes and subscribes.
@@ -212,7 +214,7 @@ func sayingsOf(talkers []*talker) map[voice]*sayings {
 }
 
 // strike kills one node after the other for as long as the run lasts.
-func (c *continuity) strike(ctx context.Context, ps *processes) (kills []time.Time, err error) {
+func (c *continuity) strike(ctx context.Context, ps *processes, whole *copies) (kills []time.Time, err error) {
 	sleep := func(d time.Duration) bool {
 		select {
 		case <-time.After(d):
@@ -227,6 +229,7 @@ func (c *continuity) strike(ctx context.Context, ps *processes) (kills []time.Ti
 	for n := 0; time.Duration(n)*c.every < c.length; n++ {
 		victim := ps.procs[n%len(ps.procs)]
 		kills = append(kills, time.Now())
+		whole.killed(time.Now())
 		ps.kill9(victim)
 		if !sleep(c.down) {
 			return nil, ctx.Err()

@@ -17,7 +17,7 @@ func (b *boot) nodeStats() admin.NodeStats {
 	return admin.NodeStats{
 		Connections: int(g.Connections), Attachments: int(g.Attachments),
 		ChannelsOpen: h.Open, ChannelsOccupied: h.Occupied,
-		PartitionsOpen: h.Serving, Rebuilding: h.Rebuilding,
+		PartitionsOpen: h.Serving, Rebuilding: h.Rebuilding, Uncopied: h.Uncopied,
 		LeaseHeld:  b.cluster.LeaseHeld(),
 		MessagesIn: g.MessagesIn, MessagesOut: g.Deliveries,
 		MailboxFull: h.MailboxFull, OutboxFull: g.OverflowCloses,

@@ -14,6 +14,7 @@ type NodeStats struct {
 	ChannelsOccupied int    // of those, channels with the occupied obligation
 	PartitionsOpen   int    // partitions owned and served
 	Rebuilding       int    // partitions owned, not served yet
+	Uncopied         int    // partitions served of whose messages no other node has a whole copy
 	LeaseHeld        bool   // whether the node may act for the cluster
 	MessagesIn       uint64 // messages published through this node
 	MessagesOut      uint64 // messages delivered to connections of this node
@@ -107,6 +108,7 @@ var (
 	channels      = desc("channels_open", "Channels that are active on this node as their owner.")
 	occupied      = desc("channels_occupied", "Occupied channels that this node owns.")
 	partitions    = desc("partitions", "Partitions that this node owns, by state: open (served) or rebuilding.", "state")
+	uncopied      = desc("partitions_uncopied", "Partitions that this node serves and of whose messages no other node has a whole copy: what is in them may be lost with it.")
 	leaseHeld     = desc("lease_held", "1 while this node holds its lease and may act for the cluster, else 0.")
 	messages      = desc("messages_total", "Messages published through this node (in) and delivered to its connections (out).", "direction")
 	mailboxFull   = desc("mailbox_full_total", "Commands refused because a channel's mailbox was full.")
@@ -176,6 +178,7 @@ func collectNode(out chan<- prometheus.Metric, s NodeStats) {
 	gauge(out, occupied, s.ChannelsOccupied)
 	gauge(out, partitions, s.PartitionsOpen, "open")
 	gauge(out, partitions, s.Rebuilding, "rebuilding")
+	gauge(out, uncopied, s.Uncopied)
 	gauge(out, leaseHeld, one(s.LeaseHeld))
 	counter(out, messages, s.MessagesIn, "in")
 	counter(out, messages, s.MessagesOut, "out")
