@@ -379,6 +379,9 @@ func (s *Sim) LateWord() (*History, []Violation) {
 	if !s.Ready() {
 		s.fail("the new cluster does not get ready")
 	}
+	if !await(readyWait, 100*time.Millisecond, s.Even) {
+		s.fail("the partitions are not shared out")
+	}
 	st, err := s.Status()
 	if err != nil {
 		s.fail("%v", err)
