@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,9 +14,17 @@ func TestCoveragePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := os.ReadFile("../../scripts/sdk/conformance/checks.mjs")
+	scripts, err := filepath.Glob("../../scripts/sdk/conformance/*.mjs")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var script []byte
+	for _, file := range scripts {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script = append(script, text...)
 	}
 	known := map[string]bool{}
 	add := func(section, name string) { known["§"+section], known["§"+section+" "+name] = true, true }

@@ -3,10 +3,11 @@
 import { test, before, after, describe } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import Ably from 'ably';
+import vcdiff from '@ably/vcdiff-decoder';
 import { start } from './server.mjs';
 import { launchChromium } from './chromium.mjs';
 import { checks } from './conformance/checks.mjs';
@@ -53,7 +54,7 @@ for (const nodes of [1, 3]) {
     after(async () => assert.equal(await cluster?.stop(), 0, 'innkeeper dev stops cleanly on SIGTERM'));
 
     for (const format of ['json', 'msgpack'])
-      column(`Node, ${format}`, (tell) => runAll(chosen, () => new Env({ Ably, ports, app, format, place: 'node' }), atOnce, tell));
+      column(`Node, ${format}`, (tell) => runAll(chosen, () => new Env({ Ably, vcdiff, ports, app, format, place: 'node' }), atOnce, tell));
 
     describe('Chromium', () => {
       let browser, site;
@@ -61,13 +62,13 @@ for (const nodes of [1, 3]) {
         const here = import.meta.dirname;
         const files = {
           '/ably.js': await readFile(join(dirname(createRequire(import.meta.url).resolve('ably')), '..', 'build', 'ably.min.js')),
-          '/checks.mjs': await readFile(join(here, 'conformance', 'checks.mjs')),
-          '/env.mjs': await readFile(join(here, 'conformance', 'env.mjs')),
+          '/vcdiff.js': await readFile(join(dirname(createRequire(import.meta.url).resolve('@ably/vcdiff-decoder')), '..', '..', 'dist', 'vcdiff-decoder.min.js')),
         };
+        for (const name of await readdir(join(here, 'conformance'))) files['/' + name] = await readFile(join(here, 'conformance', name));
         site = createServer((req, res) => {
           const file = files[req.url];
           res.setHeader('content-type', file ? 'text/javascript' : 'text/html');
-          res.end(file ?? '<!doctype html><title>conformance</title><script src="/ably.js"></script>');
+          res.end(file ?? '<!doctype html><title>conformance</title><script src="/ably.js"></script><script src="/vcdiff.js"></script>');
         });
         await new Promise((r) => site.listen(0, '127.0.0.1', r));
         browser = await launchChromium();
@@ -85,7 +86,7 @@ for (const nodes of [1, 3]) {
             async ({ ports, app, format, titles, atOnce }) => {
               const [{ checks }, { Env, runAll }] = [await import('/checks.mjs'), await import('/env.mjs')];
               const chosen = titles.map((t) => checks.find((c) => `§${c.section} ${c.name}` === t));
-              await runAll(chosen, () => new Env({ Ably, ports, app, format, place: 'page' }), atOnce, (i, failed) => window.tell(i, failed));
+              await runAll(chosen, () => new Env({ Ably, vcdiff: vcdiffDecoder, ports, app, format, place: 'page' }), atOnce, (i, failed) => window.tell(i, failed));
             },
             { ports, app, format, titles: chosen.map(title), atOnce },
           );

@@ -1,9 +1,11 @@
 // What the official SDK is promised, by the sections of the protocol. Each check runs in Node and in Chromium, in JSON and
 // in msgpack, on one node and on three with its clients spread over them.
-import { KEY, is, ok, refused, within, queue, until, sleep } from './env.mjs';
+import { KEY, check, is, ok, refused, within, queue, until, sleep } from './env.mjs';
+import { changes } from './changes.mjs';
+import { metachannels } from './meta.mjs';
+import { presence } from './presence.mjs';
 
 const bytes = Uint8Array.from([0, 1, 254, 255]);
-const check = (section, name, run) => ({ section, name, run });
 
 const connections = [
   check('1.3', 'a connection has id and key', async (e) => {
@@ -451,4 +453,4 @@ const authentication = [
   }),
 ];
 
-export const checks = [...connections, ...channels, ...messages, ...occupancy, ...rest, ...authentication];
+export const checks = [...connections, ...channels, ...messages, ...changes, ...presence, ...occupancy, ...rest, ...metachannels, ...authentication];

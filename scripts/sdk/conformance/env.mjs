@@ -16,6 +16,9 @@ export const setup = {
 
 export class Failed extends Error {}
 
+// check names a section of the protocol and what is promised there.
+export const check = (section, name, run) => ({ section, name, run });
+
 const show = (v) => {
   try {
     return JSON.stringify(v)?.slice(0, 300) ?? String(v);
@@ -97,8 +100,8 @@ let names = 0;
 
 // Env makes clients of one format at nodes of a check's choice, and names that nobody else uses.
 export class Env {
-  constructor({ Ably, ports, app, format, place }) {
-    Object.assign(this, { Ably, ports, app, format, place });
+  constructor({ Ably, vcdiff, ports, app, format, place }) {
+    Object.assign(this, { Ably, vcdiff, ports, app, format, place });
     this.clients = [];
   }
 
