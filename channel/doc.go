@@ -10,7 +10,8 @@
 //   - [Barrier] says when a new owner has heard everybody. Pure as well.
 //   - [Host] runs the channels of all partitions of this node: one actor per channel (activation.go), one registry,
 //     barrier and set of sessions per partition (partition.go, session.go).
-//   - copy.go: the frames between hosts; feed.go sends copies, handoff.go keeps, finds and takes them over (replica.go).
+//   - copy.go: the frames between hosts; keepers.go (pure) decides who has copies, feed.go sends them, behind.go tells
+//     which are not to be trusted, handoff.go keeps, finds and takes them over (replica.go).
 //     move.go: what is different when the old owner lives.
 //
 // # The life of an occupancy
@@ -55,14 +56,14 @@
 // A channel keeps its publishes for Settings.Retention, and 4 MiB of them at most; ids stay known when messages had to go.
 // It keeps its actor for that time but is not open for it. With a follower ([Host.Follow]) every publish goes there first:
 // it is shown, delivered and acknowledged when the follower has it, so that nobody has seen what the next owner would not
-// know. What was published before the copy began is sent along in chunks, a few unconfirmed at a time, and until all of it
-// is there nothing waits. Without a follower, or when the session with it ends, nothing waits either: what is published
-// then dies with its owner.
+// know. What was published before the copy began is sent along in parts, a few unconfirmed at a time, and until all of it
+// is there the copy before is the one that is waited for, if there is one ([Host.Parted] ends it). Without a whole copy
+// nothing waits: what is published then dies with its owner, and all members are told that older copies are behind.
 //
 // A new owner asks all live members what they have of the tenure before: the former owner if it lives, its followers. It
-// takes over the latest copy, which has to be whole; a search that hears nothing for 2 s is given up. Without it
-// Registered says Lost to gateways that stand before the tenure, and History is not Complete. A copy of an earlier tenure
-// is never taken: there may have been publishes in between.
+// takes over the latest whole copy, unless it is behind; a search that hears nothing for 2 s (4 s from who hands it over) is
+// given up. Without it Registered says Lost to gateways that stand before the tenure, and History is not Complete. A copy of
+// an earlier tenure is never taken: there may have been publishes in between.
 //
 // What an owner without history cannot know is whether a channel was silent since a serial older than the retention; to a
 // client that comes back with one it says that it is not complete.

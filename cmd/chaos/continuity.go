@@ -29,7 +29,8 @@ type continuity struct {
 	length   time.Duration
 	every    time.Duration // between kills
 	down     time.Duration // from a kill to the start of the process
-	listener string        // script with clients of an official SDK; "" runs none
+	listener string        // script with clients of an official SDK that listen; "" runs none
+	present  string        // and of one with clients that are present
 	keep     bool
 }
 
@@ -46,7 +47,8 @@ func continuityMain(bin string, args []string) int {
 	seconds := flags.Float64("seconds", 120, "how long nodes are killed")
 	flags.DurationVar(&c.every, "every", 10*time.Second, "between kills")
 	flags.DurationVar(&c.down, "down", 3*time.Second, "from a kill until the process is started again")
-	flags.StringVar(&c.listener, "listener", "scripts/sdk/listener.mjs", "script with clients of an official SDK; empty runs none")
+	flags.StringVar(&c.listener, "listener", "scripts/sdk/listener.mjs", "script with clients of an official SDK that listen; empty runs none")
+	flags.StringVar(&c.present, "attendants", "scripts/sdk/attendants.mjs", "script with clients of an official SDK that are present; empty runs none")
 	flags.BoolVar(&c.keep, "keep", false, "keep the directory with configurations and logs")
 	flags.Parse(args)
 	c.length = time.Duration(*seconds * float64(time.Second))
@@ -126,6 +128,9 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 	if sdk != nil {
 		defer sdk.kill()
 	}
+	meeting, disperse := context.WithCancel(ctx)
+	party := assemble(meeting, ps.procs, c.present)
+	defer func() { disperse(); party.watching.Wait() }()
 	talking, silence := context.WithCancel(ctx)
 	var voices sync.WaitGroup
 	for _, t := range talkers {
@@ -134,7 +139,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 	whole := &copies{procs: ps.procs}
 	voices.Go(func() { whole.watch(talking) })
 	begun := time.Now()
-	kills, err := c.strike(ctx, ps, whole)
+	kills, err := c.strike(ctx, ps, whole, party)
 	lasted := time.Since(begun)
 	silence()
 	voices.Wait()
@@ -142,6 +147,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		return "", nil, err
 	}
 
+	violations = append(violations, party.end(ctx, disperse)...)
 	answered := poll(ctx, answersMax, func() bool { return !slices.ContainsFunc(talkers, func(t *talker) bool { return t.waiting() > 0 }) })
 	if !answered {
 		for _, t := range talkers {
@@ -176,7 +182,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		violations = append(violations, trouble...)
 		sdkSaid = fmt.Sprintf("%d clients of ably-js on %d channels heard %d messages", len(listeners), len(theirs), heard)
 	}
-	return c.report(talkers, all, kills, lasted, whole.String()+"\n"+sdkSaid), append(violations, missed...), nil
+	return c.report(talkers, all, kills, lasted, whole.String()+"\n"+sdkSaid+"\n"+party.String()), append(violations, missed...), nil
 }
 
 // talkers are the clients: at each node each channel has one that publishes and subscribes.
@@ -213,8 +219,12 @@ func sayingsOf(talkers []*talker) map[voice]*sayings {
 	return all
 }
 
-// strike kills one node after the other for as long as the run lasts.
-func (c *continuity) strike(ctx context.Context, ps *processes, whole *copies) (kills []time.Time, err error) {
+// quietSpan is how long before a kill clients cease to change who is present, so that all can agree.
+const quietSpan = 2 * time.Second
+
+// strike kills one node after the other for as long as the run lasts. It waits with the next until all agree on who is
+// present.
+func (c *continuity) strike(ctx context.Context, ps *processes, whole *copies, party *assembly) (kills []time.Time, err error) {
 	sleep := func(d time.Duration) bool {
 		select {
 		case <-time.After(d):
@@ -237,7 +247,11 @@ func (c *continuity) strike(ctx context.Context, ps *processes, whole *copies) (
 		if err := ps.start(victim); err != nil {
 			return nil, err
 		}
-		if !sleep(c.every - c.down) {
+		if !sleep(max(0, c.every-c.down-quietSpan)) {
+			return nil, ctx.Err()
+		}
+		party.rest(ctx, fmt.Sprintf("after kill %d", n+1))
+		if !sleep(time.Until(kills[n].Add(c.every))) {
 			return nil, ctx.Err()
 		}
 	}

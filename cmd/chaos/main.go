@@ -5,7 +5,8 @@
 //	chaos isolation          a node that stands still or is cut off, in all roles: who acts when, to the millisecond
 //	chaos rolling            every node stopped and started again, one after the other, under clients that come back
 //	chaos campaign           a seeded schedule of faults under clients that come and go
-//	chaos continuity         nodes are killed one after the other while messages flow: all acknowledged is heard once, in order
+//	chaos continuity         nodes are killed one after the other while messages flow and members come and go: all acknowledged
+//	                         is heard once, in order, and all agree on who is present
 //	chaos repartition        the number of partitions changes while channels come and go and messages flow: nothing is noticed but a pause
 //	chaos -cleanup           remove what a campaign left that was itself killed with -9
 //
@@ -15,8 +16,9 @@
 //
 // Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
 // clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
-// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge); recut.go
-// for the change of the number of partitions.
+// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge),
+// copies.go (what the next kill would take along); for presence attendee.go and attendants.go (the clients), assembly.go (the
+// judge); recut.go for the change of the number of partitions.
 package main
 
 import (
