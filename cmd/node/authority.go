@@ -205,6 +205,9 @@ func (a *authority) CreateApp(ctx context.Context, app *auth.App) error {
 	if err != nil {
 		return unreachable(err)
 	}
+	if err := a.limitNewApp(ctx, app.ID); err != nil {
+		return unreachable(err)
+	}
 	if err := a.spread(ctx, tableApps, version); err != nil {
 		return err
 	}

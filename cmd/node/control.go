@@ -258,6 +258,9 @@ func (s steering) createApp(r *control.Request) (any, error) {
 		return nil, control.Conflict("there is an app %q already; choose another id, or change that one with PATCH", app.ID)
 	}
 	if err == nil {
+		err = s.limitNewApp(r.Context(), app.ID)
+	}
+	if err == nil {
 		err = s.spread(r.Context(), tableApps, version)
 	}
 	return control.Created(s.show(nil, &app)), err

@@ -281,6 +281,26 @@ func (a *authority) applyLimits(rows []raftstore.Row) {
 	a.b.host.Reconfigure()
 }
 
+// limitNewApp gives an app that was just made the limits that new ones have. Every node knows them when it returns.
+func (a *authority) limitNewApp(ctx context.Context, app string) error {
+	set, err := a.b.node.cfg.Limits.OfNewApps()
+	if err != nil || set.Empty() {
+		return err
+	}
+	value, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	version, err := a.b.store.Put(ctx, raftstore.Put{Table: tableLimits, Key: string(limits.AppScope(app)), Value: value, IfAbsent: true})
+	if errors.Is(err, raftstore.ErrExists) {
+		return nil // somebody was quicker to set some
+	}
+	if err != nil {
+		return err
+	}
+	return a.spread(ctx, tableLimits, version)
+}
+
 // accounts says whose an app is, as of now.
 func (a *authority) accounts() func(app string) string {
 	byApp := map[string]string{}

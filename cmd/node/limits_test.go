@@ -1,7 +1,9 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -42,5 +44,52 @@ func TestLimitMetrics(t *testing.T) {
 	}
 	if _, body := request(t, "GET", "http://"+n.AdminAddr()+"/metrics", "", "", nil); strings.Contains(string(body), `innkeeper_limit_value{id="demo",limit="messageSize"`) {
 		t.Error("a limit of one publish has a value of all together")
+	}
+}
+
+// TestLimitsOfNewApps gives apps that are made at run time the limits of the configuration, however they are made. What is
+// set by hand stays, through a restart with another configuration too; apps of the configuration have none.
+func TestLimitsOfNewApps(t *testing.T) {
+	cfg := settings(t.TempDir())
+	cfg.Auth.AppsAPI = true
+	cfg.Limits.NewApps = map[string]map[string]int{"channels": {"soft": 2, "hard": 3}}
+	n := run(t, cfg).ready()
+	limitsOf := func(n *running, app string) string {
+		t.Helper()
+		var shown struct{ Limits map[string]map[string]int }
+		n.steer("GET", "/apps/"+app+"/limits", "", 200, &shown)
+		return fmt.Sprint(shown.Limits)
+	}
+	var key struct{ Key string }
+	n.steer("POST", "/accounts/acme/apps", `{"id":"shop"}`, 201, nil)
+	n.steer("POST", "/apps/shop/keys", `{}`, 201, &key)
+	c := n.connect("format=json&key=" + url.QueryEscape(key.Key))
+	for _, name := range []string{"a", "b", "c"} {
+		c.attach(name)
+	}
+	if code := c.refused("d"); code != 40114 {
+		t.Errorf("one too many is refused with %d", code)
+	}
+	res, body := request(t, "POST", "http://"+n.ClientAddr()+"/apps", "", "application/json", []byte(`{"keys":[{}]}`))
+	var provisioned struct{ AppID string }
+	if err := json.Unmarshal(body, &provisioned); err != nil || res.StatusCode != 201 {
+		t.Fatalf("POST /apps: %s %s", res.Status, body)
+	}
+	for app, want := range map[string]string{"shop": "map[channels:map[hard:3 soft:2]]", provisioned.AppID: "map[channels:map[hard:3 soft:2]]", "demo": "map[]"} {
+		if got := limitsOf(n, app); got != want {
+			t.Errorf("app %s has %s, want %s", app, got, want)
+		}
+	}
+	n.steer("PATCH", "/apps/shop/limits", `{"channels":{"hard":4}}`, 200, nil)
+	c.attach("d")
+	n.cancel()
+	n.end()
+	cfg.Limits.NewApps = map[string]map[string]int{"channels": {"hard": 1}}
+	again := run(t, cfg).ready()
+	again.steer("POST", "/accounts/acme/apps", `{"id":"later"}`, 201, nil)
+	for app, want := range map[string]string{"shop": "map[channels:map[hard:4 soft:2]]", "later": "map[channels:map[hard:1]]"} {
+		if got := limitsOf(again, app); got != want {
+			t.Errorf("after a restart app %s has %s, want %s", app, got, want)
+		}
 	}
 }

@@ -11,6 +11,7 @@ type Config struct {
 	Channels    Channels    `koanf:"channels"`
 	Auth        Auth        `koanf:"auth"`
 	Admin       Admin       `koanf:"admin"`
+	Limits      Limits      `koanf:"limits"`
 	Meter       Meter       `koanf:"meter"`
 	Cluster     Cluster     `koanf:"cluster"`
 	Log         Log         `koanf:"log"`
@@ -125,6 +126,13 @@ type Auth struct {
 // Admin sets who may use the admin API.
 type Admin struct {
 	Tokens []string `koanf:"tokens" help:"Let in who shows one, as a Bearer token, to the control API and to whatever changes something. Without any only this machine is let in to the control API."`
+}
+
+// Limits sets what apps may have and do, beyond what the control API sets while the cluster runs.
+type Limits struct {
+	// NewApps are those of an app that is made while the cluster runs: name → soft and hard, as in the control API. They are
+	// written to the log when the app is made, and are changed there.
+	NewApps map[string]map[string]int `koanf:"new_apps"`
 }
 
 // Meter sets for how long is kept what was measured.

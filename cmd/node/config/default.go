@@ -41,6 +41,7 @@ func Default() Config {
 			Retention: 1_000_000, RetentionMax: 4_000_000, RetentionMaxBytes: 512 << 20,
 		},
 		Channels: Channels{IdleClose: time.Minute, OccupancyInterval: time.Second, PresenceMembers: 200, Retention: 2 * time.Minute},
+		Limits:   Limits{NewApps: map[string]map[string]int{}},
 		Meter: Meter{
 			Minutes: meter.DefaultRetention[meter.Minute], Hours: meter.DefaultRetention[meter.Hour],
 			Days: meter.DefaultRetention[meter.Day], Months: meter.DefaultRetention[meter.Month],

@@ -7,7 +7,7 @@
 //
 // A setting has one name everywhere: the YAML key node.listen is the flag --node.listen and the variable
 // INNKEEPER_NODE_LISTEN. A flag beats a variable, a variable beats the file, the file beats the default. Apps, with
-// their keys, namespaces and rules, are set in the file only.
+// their keys, namespaces and rules, and limits are set in the file only.
 //
 // Nothing is guessed: a key that is not known, a value of another type or a value out of range is an error that names
 // the key, the value, what is allowed and what to do. All the errors of one load are reported together, as *Error.

@@ -62,6 +62,7 @@ apps:
 state_events: {vacated_delay: 6s, restart_grace: 31s, retention: 5000, retention_max: 6000, retention_max_bytes: 7000000, retention_age: 8h}
 channels: {idle_close: 61s, occupancy_interval: 2s, presence_members: 300, retention: 3m}
 admin: {tokens: [a-token-that-is-long]}
+limits: {new_apps: {channels: {soft: 8, hard: 10}, messageSize: {hard: 2048}}}
 meter: {minutes: 48h, hours: 72h, days: 96h, months: 120h}
 cluster: {partitions: 64, trust_refused: false, id: abc}
 log: {level: debug, format: json}
@@ -90,6 +91,7 @@ log: {level: debug, format: json}
 		StateEvents: StateEvents{VacatedDelay: 6 * time.Second, RestartGrace: 31 * time.Second, Retention: 5000, RetentionMax: 6000, RetentionMaxBytes: 7_000_000, RetentionAge: 8 * time.Hour},
 		Channels:    Channels{IdleClose: 61 * time.Second, OccupancyInterval: 2 * time.Second, PresenceMembers: 300, Retention: 3 * time.Minute},
 		Admin:       Admin{Tokens: []string{"a-token-that-is-long"}},
+		Limits:      Limits{NewApps: map[string]map[string]int{"channels": {"soft": 8, "hard": 10}, "messageSize": {"hard": 2048}}},
 		Meter:       Meter{Minutes: 48 * time.Hour, Hours: 72 * time.Hour, Days: 96 * time.Hour, Months: 120 * time.Hour},
 		Cluster:     Cluster{Partitions: 64, TrustRefused: new(false), ID: "abc"},
 		Log:         Log{Level: "debug", Format: "json"},
@@ -271,6 +273,12 @@ func TestRefused(t *testing.T) {
 		{"negative idle close", "channels: {idle_close: -1s}" + app, []string{"channels.idle_close"}},
 		{"a short token", "admin: {tokens: [short]}" + app, []string{"admin.tokens[0]: has 5 characters", "openssl rand"}},
 		{"a token with a space", "admin: {tokens: ['a token that is long']}" + app, []string{"admin.tokens[0]: holds white space"}},
+		{"an unknown limit", "limits: {new_apps: {chanels: {hard: 5}}}" + app, []string{"limits.new_apps.chanels: is not a limit", "known are channels"}},
+		{"a negative limit", "limits: {new_apps: {channels: {hard: -5}}}" + app, []string{"limits.new_apps.channels.hard: is -5", "from 1 to 1000000000"}},
+		{"soft above hard", "limits: {new_apps: {channels: {soft: 9, hard: 8}}}" + app, []string{"limits.new_apps.channels.soft: is 9, above the hard threshold 8"}},
+		{"soft of one thing", "limits: {new_apps: {messageSize: {soft: 2000}}}" + app, []string{"limits.new_apps.messageSize.soft", "set hard"}},
+		{"a limit that is a number", "limits: {new_apps: {channels: 5}}" + app, []string{"limits.new_apps[channels]: 5 is a number"}},
+		{"neither soft nor hard", "limits: {new_apps: {channels: {firm: 5}}}" + app, []string{"limits.new_apps.channels.firm: is not known; a limit has soft and hard"}},
 		{"minutes for ever", "meter: {minutes: 9000h}" + app, []string{"meter.minutes: 9000h0m0s is out of range", "to 1488h0m0s"}},
 		{"hours shorter than minutes", "meter: {hours: 100h}" + app, []string{"meter.hours: 100h0m0s is shorter than the 168h0m0s"}},
 		{"no members", "channels: {presence_members: 0}" + app, []string{"channels.presence_members: 0 is out of range", "from 1 to 100000 members"}},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -29,7 +30,7 @@ var (
 func Settings() []Setting {
 	var list []Setting
 	walk(reflect.ValueOf(Default()), "", func(path string, f reflect.StructField, v reflect.Value) {
-		if strings.HasPrefix(path, "apps") {
+		if strings.HasPrefix(path, "apps") || f.Type.Kind() == reflect.Map { // in the file only
 			return
 		}
 		s := Setting{Path: path, Env: envName(path), Kind: kindName(f.Type), Help: f.Tag.Get("help"), Default: display(v), typ: f.Type}
@@ -119,6 +120,11 @@ func display(v reflect.Value) string {
 			parts[i] = display(v.Index(i))
 		}
 		return strings.Join(parts, ",")
+	case v.Kind() == reflect.Map && v.Len() == 0:
+		return ""
+	case v.Kind() == reflect.Map:
+		text, _ := json.Marshal(v.Interface()) // in the order of its keys, and YAML as well
+		return string(text)
 	default:
 		return fmt.Sprint(v.Interface())
 	}

@@ -36,6 +36,7 @@ func (c checker) all() {
 	c.apps()
 	c.durations()
 	c.cluster()
+	c.limits()
 	c.meter()
 	c.admin()
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
