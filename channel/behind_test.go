@@ -103,3 +103,34 @@ func TestGiverDies(t *testing.T) {
 		w.rest()
 	})
 }
+
+// Whoever had a whole copy keeps it until the next one is whole, and no longer.
+func TestCopyBeforeIsLetGo(t *testing.T) {
+	inSea(t, 3, func(t *testing.T, w *sea) {
+		holds := func(s *ship) (whole bool, channels int) {
+			p := &s.host.layout.Load().parts[0]
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.replica == nil {
+				return false, 0
+			}
+			return p.replica.complete, len(p.replica.channels)
+		}
+		before := w.follower
+		before.say()
+		w.settled()
+		if whole, n := holds(before); !whole || n != 1 {
+			t.Fatalf("the follower has %d channels, whole: %v", n, whole)
+		}
+		for w.follower == before {
+			w.commit(w.owner, false)
+		}
+		w.settled()
+		if whole, n := holds(before); whole || n != 0 {
+			t.Errorf("the one before has %d channels, whole: %v", n, whole)
+		}
+		if whole, n := holds(w.follower); !whole || n != 1 {
+			t.Errorf("the new one has %d channels, whole: %v", n, whole)
+		}
+	})
+}

@@ -177,7 +177,7 @@ func (p *partition) endCopy(from GatewayID, epoch uint64, m *CopyEnd) {
 	case r == p.coming && !m.Complete:
 		p.coming = nil
 	case !m.Complete:
-		r.complete = false
+		r.letGo()
 	}
 	p.mu.Unlock()
 	if all {

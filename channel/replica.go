@@ -62,6 +62,11 @@ func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, u
 	c.expire(now - retention)
 }
 
+// letGo forgets all, and that it was whole.
+func (r *replica) letGo() {
+	r.complete, r.channels, r.order = false, make(map[replicaKey]*copied), nil
+}
+
 // sweep forgets what is too old. It reports whether anything is left.
 func (r *replica) sweep(now time.Duration) bool {
 	for key, c := range r.channels {
