@@ -103,6 +103,20 @@ var mutants = []bug{
 		run:  "TestKilledWithItsClients", want: "owner",
 	},
 	{
+		name: "what an owner says counts when it is none any more",
+		file: "raftstore/state.go",
+		old:  `if int(r.part) >= len(s.slots) || r.epoch != s.slots[r.part].Epoch {`,
+		new:  `if int(r.part) >= len(s.slots) {`,
+		run:  "TestLateWord", want: "G2|G3",
+	},
+	{
+		name: "who led once goes on sending",
+		file: "cmd/node/boot.go",
+		old:  `b.dispatcher.Lead(b.store.IsLeader() && b.held.Load())`,
+		new:  `if b.store.IsLeader() { b.dispatcher.Lead(true) }`,
+		run:  "TestHandedOver", want: "G4",
+	},
+	{
 		name: "a vacated names the one before",
 		file: "raftstore/state.go",
 		old:  `s.events.append(t, seq, sinceMs)`,

@@ -410,14 +410,55 @@ func (s *Sim) LateWord() (*History, []Violation) {
 	if st, err = s.Status(); err != nil || s.Owner(st, channel) != owner || s.byID(st.Leader) != leader {
 		s.fail("the owner is not what it was (%v)", err)
 	}
-	s.note("what node %d says reaches node %d late from now on", owner.Index, leader.Index)
-	s.Net.DelayOneWay(owner.IP, leader.IP, 4400*time.Millisecond)
-	time.Sleep(2 * time.Second)
+	// The word is to leave soon after the delay begins, while the owner still knows who leads, and the delay soon after
+	// the owner renewed its lease, at a full second. It is as long as the link endures.
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1350 * time.Millisecond)))
 	c.Detach(channel)
+	time.Sleep(700 * time.Millisecond)
+	s.note("what node %d says reaches node %d late from now on", owner.Index, leader.Index)
+	s.Net.DelayOneWay(owner.IP, leader.IP, 4600*time.Millisecond)
 	time.Sleep(3 * time.Second)
 	c.Attach(channel, 0)
-	time.Sleep(5 * time.Second)
+	time.Sleep(4 * time.Second)
 	s.Net.Delay(owner.IP, leader.IP, wireDelay, wireJitter)
-	time.Sleep(healWait)
+	time.Sleep(20 * time.Second)
 	return s.Finish()
+}
+
+// HandedOver has the lead handed over several times while nothing else happens. Only who leads may send to receivers: what is
+// decided afterwards reaches them once.
+func (s *Sim) HandedOver(times int) (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	var channels []string
+	for i := range s.Options.Channels {
+		channels = append(channels, fmt.Sprintf("fast:over-%d", i))
+	}
+	clients := s.holders(channels, 0, 1, 2)
+	s.Follow()
+	for range times {
+		if !await(settleWait, 100*time.Millisecond, s.settled) {
+			s.fail("clients cannot attach")
+		}
+		s.drain()
+		time.Sleep(2 * time.Second) // cursors are committed
+		former := s.Leader()
+		s.transfer()
+		if !await(readyWait, 100*time.Millisecond, func() bool { l := s.Leader(); return l != nil && l != former }) {
+			s.fail("nobody takes the lead over")
+		}
+		time.Sleep(2 * time.Second)
+		for _, c := range clients {
+			for _, w := range c.Wants() {
+				c.Detach(w.Channel)
+			}
+		}
+		time.Sleep(3 * time.Second) // all are vacated
+		for i, name := range channels {
+			clients[i%len(clients)].Attach(name, 0)
+		}
+	}
+	h, found := s.Finish()
+	return h, append(found, CheckOnce(h)...)
 }

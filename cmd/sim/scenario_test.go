@@ -118,3 +118,7 @@ func TestDeafGossip(t *testing.T) {
 func TestLateWord(t *testing.T) {
 	scenario(t, 7, Options{Nodes: 5, Hasty: true}, (*Sim).LateWord)
 }
+
+func TestHandedOver(t *testing.T) {
+	scenario(t, 7, Options{Channels: 12}, func(s *Sim) (*History, []Violation) { return s.HandedOver(3) })
+}
