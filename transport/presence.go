@@ -80,6 +80,7 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 	if err := c.identity.ClaimMembers(members); err != nil {
 		return nil, nil, err
 	}
+	c.identity.VouchMembers(members, name.Base)
 	return a, &channel.PresenceChange{
 		App: a.key.app, Name: a.key.name, ConnID: c.id, Era: c.era, RemainMs: c.remainMs,
 		MsgSerial: pm.MsgSerial, ID: c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10), Members: members,

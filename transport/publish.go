@@ -74,6 +74,7 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
 	}
+	c.identity.Vouch(messages, name.Base)
 	p := &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
 	}
@@ -110,6 +111,7 @@ func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish,
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
 	}
+	c.identity.Vouch(messages, name.Base)
 	return &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
 	}, c.identity.ClaimAnnotations(messages)

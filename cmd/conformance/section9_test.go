@@ -69,6 +69,49 @@ func credentials() []check {
 			c.publish(name, text("a", ""))
 			e.fails(c.nacked(e.name("other"), text("a", "")), 40160, 401)
 		}},
+		{section: "9.4", name: "what a JWT claims of its user goes with all that the user publishes", run: func(e *env) {
+			user := func(node int, claims m) *client {
+				return e.connect(node, "access_token="+e.jwt(keyAll, with(claims, []any{"x-ably-clientId", "u"})))
+			}
+			room := e.name("room")
+			name := "mutable:" + room
+			s := e.connect(1)
+			s.attach(name)
+			host := user(0, m{"ably.channel.mutable:" + room: "host", "ably.channel.mutable:*": "guest", "ably.channel.*": "anybody"})
+			host.attach(name)
+			serial := serials(host.publish(name, m{"name": "n", "data": "d", "extras": m{"headers": m{"a": "b"}, "userClaim": "admin"}}))[0]
+			e.is("extras", s.hear(name)["extras"], m{"headers": m{"a": "b"}, "userClaim": "host"})
+			host.publish(name, m{"action": updateAction, "serial": serial, "data": "e"})
+			e.is("extras of a change without any", s.hear(name)["extras"], m{"headers": m{"a": "b"}, "userClaim": "host"})
+			host.send(m{"action": presenceFrame, "channel": name, "msgSerial": host.serial, "presence": []m{{"action": 2}}})
+			host.serial++
+			e.is("extras of a member", s.expect(presenceFrame).all("presence")[0]["extras"], m{"userClaim": "host"})
+			other := e.name("other")
+			s.attach(other)
+			host.publish(other, text("a", "b"))
+			e.is("the most specific claim that fits", s.hear(other)["extras"], m{"userClaim": "anybody"})
+			guest := user(2, m{"ably.channel.mutable:*": "guest"})
+			guest.publish(name, text("a", "b"))
+			e.is("extras", s.hear(name)["extras"], m{"userClaim": "guest"})
+			token := "Authorization: " + bearer(e.jwt(keyAll, m{"ably.channel.mutable:*": "by REST"}))
+			e.post(0, channelPath(name)+"/messages", text("a", "b"), token)
+			e.is("extras", s.hear(name)["extras"], m{"userClaim": "by REST"})
+			host.publish(name, m{"action": updateAction, "serial": serial, "extras": m{"userClaim": "admin", "x": 1}})
+			e.is("extras of a change", s.hear(name)["extras"], m{"userClaim": "host", "x": 1})
+		}},
+		{section: "9.4", name: "nobody claims anything of himself", run: func(e *env) {
+			name := e.name("room")
+			c, s := e.connect(0), e.connect(1)
+			s.attach(name)
+			for _, extras := range []m{{"userClaim": "admin"}, {"userClaim": m{"a": 1}}} {
+				c.publish(name, m{"name": "n", "extras": extras})
+				e.ok("no claim", !s.hear(name).has("extras"))
+			}
+			c.publish(name, m{"name": "n", "extras": m{"userClaim": "admin", "headers": m{"userClaim": "x"}}})
+			e.is("extras", s.hear(name)["extras"], m{"headers": m{"userClaim": "x"}})
+			e.fails(e.refused(0, "access_token="+e.jwt(keyAll, m{"ably.channel.x": 5})), 40144, 401)
+			e.fails(e.refused(0, "access_token="+e.jwt(keyAll, m{"ably.channel.": "x"})), 40144, 401)
+		}},
 		{section: "9.4", name: "a JWT that carries a token", run: func(e *env) {
 			inner := e.token(keyAll, m{"clientId": "dave"})
 			exp := inner.int("expires") / 1000

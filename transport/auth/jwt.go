@@ -119,7 +119,8 @@ func tokenOfClaims(claims jwt.MapClaims, key *Key, now time.Time) (t *Token, why
 		}
 		t.Capability, t.Whole = c, false
 	}
-	return t, ""
+	t.userClaims, why = readUserClaims(claims)
+	return t, why
 }
 
 // millis reads a time of a claim, in seconds that may have a fraction.

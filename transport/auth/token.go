@@ -32,6 +32,8 @@ type Token struct {
 	// Whole says that the token has no capability of its own but that of its key, as it is at use.
 	Whole      bool
 	Capability Capability // unless Whole
+
+	userClaims []userClaim // of a JWT
 }
 
 // A token of ours is the app's id, a dot, and in base64: the version, length and id of the key, a nonce, and the rest

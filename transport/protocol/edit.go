@@ -198,6 +198,35 @@ func WithDelta(extras []byte, from string) []byte {
 	return out
 }
 
+// userClaimKey is where extras hold what a token says of its user.
+const userClaimKey = "userClaim"
+
+// WithUserClaim is extras with a text about the user in the place where servers put it, "" for none. What clients put there
+// does not stay. extras is a JSON object, or nil.
+func WithUserClaim(extras []byte, text string) []byte {
+	if text == "" && !bytes.Contains(extras, []byte(userClaimKey)) && !bytes.Contains(extras, []byte(`\`)) { // escapes may hide it
+		return extras
+	}
+	m := map[string]json.RawMessage{}
+	if len(extras) > 0 {
+		json.Unmarshal(extras, &m)
+	}
+	_, given := m[userClaimKey]
+	switch {
+	case text == "" && !given:
+		return extras
+	case text == "":
+		delete(m, userClaimKey)
+	default:
+		m[userClaimKey], _ = json.Marshal(text)
+	}
+	if len(m) == 0 {
+		return nil
+	}
+	out, _ := json.Marshal(m)
+	return out
+}
+
 // Full is a delivery with appended text in its place: the whole message instead. It is d where there is nothing to replace.
 func Full(d *channel.Delivery) *channel.Delivery {
 	full := d

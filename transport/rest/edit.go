@@ -153,6 +153,7 @@ func (c *call) change(serial string, name protocol.Name) *protocol.ErrorInfo {
 	if err != nil {
 		return err
 	}
+	id.Vouch(p.Messages, name.Base)
 	at, err := c.publishChange(id, name, p)
 	if err != nil {
 		return err
@@ -208,6 +209,7 @@ func (c *call) annotate(serial string, name protocol.Name) *protocol.ErrorInfo {
 	if err := id.ClaimAnnotations(p.Messages); err != nil {
 		return err
 	}
+	id.Vouch(p.Messages, name.Base)
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}

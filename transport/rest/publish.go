@@ -69,6 +69,7 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}
+	id.Vouch(p.Messages, name.Base)
 	if protocol.Changes(in) {
 		p.MaxBytes = c.cfg.MaxMessageSize
 		p.OwnOnly, err = id.Change(&p.Messages[0], name.Resource())

@@ -415,6 +415,19 @@ const authentication = [
     await c.channels.get('open:' + e.name('')).attach();
     await refused(c.channels.get(e.name('closed')).attach(), 40160);
   }),
+  check('9.4', 'what a JWT claims of its user goes with messages and presence', async (e) => {
+    const name = e.name('room');
+    const [host, s] = [await e.connect(0, { token: await e.jwt(KEY.all, { 'x-ably-clientId': 'u', ['ably.channel.' + name]: 'host', 'ably.channel.*': 'guest' }) }), await e.connect(1)];
+    const got = await e.listen(s, name);
+    const events = queue('presence event');
+    await within(got.channel.presence.subscribe((m) => events.push(m)), 'subscribed');
+    await host.channels.get(name).publish({ name: 'n', data: 'd', extras: { userClaim: 'admin', headers: { a: 1 } } });
+    is((await got.next()).extras, { headers: { a: 1 }, userClaim: 'host' });
+    await host.channels.get(name).presence.enter();
+    is((await events.next()).extras, { userClaim: 'host' });
+    await s.channels.get(name).publish({ name: 'n', extras: { userClaim: 'admin' } });
+    is((await got.next()).extras, undefined);
+  }),
   check('9.5', 'capability of a key on REST', async (e) => {
     const name = e.name('denied');
     await refused(e.rest(0, { key: e.key(KEY.subscribe) }).channels.get(name).publish('a', 'b'), 40160);
