@@ -55,8 +55,9 @@ type owner struct {
 	serials int
 	last    map[string]string // channel → serial
 	kept    map[string][]*channel.Delivery
-	page    int  // publishes in one answer to a History
-	lost    bool // says of every Snapshot that messages are lost
+	members map[string][]channel.Member // channel → who is present
+	page    int                         // publishes in one answer to a History
+	lost    bool                        // says of every Snapshot that messages are lost
 	counts  map[string]channel.Counts
 	watched map[string]bool
 	heard   []heard
@@ -71,7 +72,7 @@ type heard struct {
 
 func newOwner() *owner {
 	return &owner{
-		node: "n1", page: 100, last: map[string]string{}, kept: map[string][]*channel.Delivery{}, counts: map[string]channel.Counts{}, watched: map[string]bool{},
+		node: "n1", page: 100, last: map[string]string{}, members: map[string][]channel.Member{}, kept: map[string][]*channel.Delivery{}, counts: map[string]channel.Counts{}, watched: map[string]bool{},
 		news: make(chan struct{}, 1),
 	}
 }
@@ -108,6 +109,16 @@ func (o *owner) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
 		d := o.keep(m)
 		say(d)
 		say(&channel.Published{Req: m.Req, Serial: d.Serial})
+	case *channel.PresenceChange:
+		if o.refuse != channel.Accepted {
+			say(&channel.Published{Req: m.Req, Refusal: o.refuse})
+			return true
+		}
+		d := o.change(m)
+		say(d)
+		say(&channel.Published{Req: m.Req, Serial: d.Serial})
+	case *channel.PresenceQuery:
+		say(o.present(m))
 	case *channel.Query:
 		if o.refuse != channel.Accepted {
 			say(&channel.QueryResult{Req: m.Req, Refusal: o.refuse})
@@ -152,7 +163,9 @@ func (o *owner) register(r *channel.Register, lost bool, say func(channel.ToGate
 	changed := o.counts[r.Name] != r.Counts
 	o.counts[r.Name], o.watched[r.Name] = r.Counts, r.Watchers > 0
 	if r.Confirm {
-		say(&channel.Registered{App: r.App, Name: r.Name, Version: r.Version, Serial: o.last[r.Name], Counts: r.Counts, Lost: lost})
+		counts := r.Counts
+		counts[channel.PresenceMembers] = int32(len(o.members[r.Name]))
+		say(&channel.Registered{App: r.App, Name: r.Name, Version: r.Version, Serial: o.last[r.Name], Counts: counts, Lost: lost})
 	}
 	if changed && r.Watchers > 0 {
 		say(&channel.Occupancy{App: r.App, Name: r.Name, Counts: r.Counts})
