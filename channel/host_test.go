@@ -380,11 +380,6 @@ func TestLease(t *testing.T) {
 		h := newHouse(t, nil).serve(boot1)
 		h.lease.lost.Store(true)
 		h.attach(boot1, "room", 1)
-		h.publish(boot1, "room", 1)
-		synctest.Wait()
-		if m := one[*Published](h, boot1); m.Refusal != NotOwner {
-			t.Fatalf("%+v", m)
-		}
 		h.FromGateway(boot1, 0, h.epoch, &List{})
 		if m := one[*ListResult](h, boot1); m.Refusal != NotOwner {
 			t.Fatalf("%+v", m)

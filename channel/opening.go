@@ -28,7 +28,7 @@ type asking struct {
 	held []Input // what clients asked for meanwhile
 }
 
-// heldMax bounds what waits for leave on one channel.
+// heldMax bounds what waits for leave, or for a lease, on one channel.
 const heldMax = 256
 
 // mustAsk says whether what was asked for would open the channel, and needs leave for that.
@@ -43,6 +43,26 @@ func (s *State) hold(now Moment, in Input, effects []Effect) []Effect {
 		return s.refuse(in, Busy, effects)
 	}
 	s.asking.held = append(s.asking.held, in)
+	return effects
+}
+
+// park keeps what a publisher asked for until there is a lease again, or the tenure ends and its gateway asks the next
+// owner. If it were refused, what the same publisher sent after it could come when the lease does, and be before it.
+func (s *State) park(now Moment, in Input, effects []Effect) []Effect {
+	if len(s.parked) >= heldMax {
+		return s.refuse(in, Busy, effects)
+	}
+	s.parked = append(s.parked, in)
+	return s.settle(now, effects)
+}
+
+// unpark does what was asked for while there was no lease.
+func (s *State) unpark(now Moment, effects []Effect) []Effect {
+	parked := s.parked
+	s.parked = nil
+	for _, in := range parked {
+		effects = s.Step(now, in, effects)
+	}
 	return effects
 }
 

@@ -92,9 +92,9 @@ func TestLimitGoesWhileSomebodyWaits(t *testing.T) {
 func TestWithoutLeaseNobodyIsAsked(t *testing.T) {
 	st := newGatedStand(t)
 	st.now.Leased = false
-	st.step(reg(gwA, 1, 1, 1, "c")).wakes(leaseRetry).step(pub(gwA), fmt.Sprintf("refused A %d", NotOwner))
+	st.step(reg(gwA, 1, 1, 1, "c")).wakes(leaseRetry).step(pub(gwA)).wakes(leaseRetry)
 	st.now.Leased = true
-	st.after(leaseRetry).tick("ask").step(leave(Accepted), "occupy")
+	st.after(leaseRetry).tick("ask").step(leave(Accepted), "deliver A", "published A", "occupy")
 }
 
 func TestMetachannelsNeedNoLeave(t *testing.T) {

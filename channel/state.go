@@ -172,6 +172,7 @@ type State struct {
 	past    *history  // nil when there is nothing to keep
 	present *presence // nil when there is nobody
 	asking  *asking   // nil unless it waits for leave to open
+	parked  []Input   // what publishers asked for while there was no lease
 	rate    *bucket   // nil unless publishes are limited
 	copies  [2]uint64 // streams that have all of past
 	owed    int32     // vectors with confirm
@@ -223,7 +224,7 @@ func (s *State) Counts() Counts { return s.sum }
 
 // Done reports that nothing would be lost if the state were forgotten.
 func (s *State) Done() bool {
-	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil && s.present.idle() && s.asking == nil
+	return !s.open && s.phase == vacant && s.life == unsaid && s.held.len() == 0 && !s.waiting && s.past == nil && s.present.idle() && s.asking == nil && len(s.parked) == 0
 }
 
 // Wake is when a tick is needed at the latest; 0 is never.
@@ -262,8 +263,14 @@ func (s *State) Wake() time.Duration {
 // Step applies one input and appends what must now happen to effects, in order. Messages in effects are shared between
 // gateways and must not be written to.
 func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
+	if now.Leased && len(s.parked) > 0 {
+		effects = s.unpark(now, effects)
+	}
 	switch in.Kind {
 	case InPublish, InPresence:
+		if !now.Leased && !s.waiting {
+			return s.park(now, in, effects)
+		}
 		if s.mustAsk(now) {
 			return s.hold(now, in, effects)
 		}
@@ -333,7 +340,7 @@ func (s *State) settle(now Moment, effects []Effect) []Effect {
 	}
 	if !now.Leased {
 		s.retryAt = 0
-		if s.due(now) {
+		if s.due(now) || len(s.parked) > 0 {
 			s.retryAt = now.Since + leaseRetry
 		}
 		return effects

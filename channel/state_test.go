@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -284,11 +285,44 @@ func TestRestoredChannelThatIsNotInTheLog(t *testing.T) {
 		step(committed, "confirm A v1 1/1")
 }
 
+// What is sent behind a publish that came without a lease must not come before it: publishes wait for the lease.
+func TestPublishesWaitForALease(t *testing.T) {
+	st := newStand(t, standSettings)
+	numbered := func(req uint64) Input {
+		in := pub(gwA)
+		in.Publish.Req = req
+		return in
+	}
+	order := func(in Input) (reqs []uint64) {
+		for _, e := range st.s.Step(st.now, in, nil) {
+			if p, ok := e.Message.(*Published); ok && p.Refusal == Accepted {
+				reqs = append(reqs, p.Req)
+			}
+		}
+		return reqs
+	}
+	st.now.Leased = false
+	for req := range uint64(2) {
+		st.step(numbered(req)).wakes(leaseRetry)
+	}
+	if st.s.Done() {
+		t.Error("what waits would be forgotten")
+	}
+	st.now.Leased = true
+	if got := order(numbered(2)); !slices.Equal(got, []uint64{0, 1, 2}) {
+		t.Errorf("done in the order %v", got)
+	}
+	st.now.Leased = false
+	for range heldMax {
+		st.step(pub(gwA))
+	}
+	st.step(pub(gwA), fmt.Sprintf("refused A %d", Busy))
+}
+
 func TestWithoutALeaseNothingIsSaid(t *testing.T) {
 	st := newStand(t, standSettings)
 	st.now.Leased = false
 	st.step(reg(gwA, 1, 1, 1, "c")).
-		step(pub(gwA), "refused A 1").
 		step(ask(gwA), "refused A 1").
 		wakes(leaseRetry).
 		after(leaseRetry).tick()
