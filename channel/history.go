@@ -178,6 +178,23 @@ func (h *history) expire(before time.Duration) (gone Stamp) {
 	return gone
 }
 
+// has reports whether a publish with this stamp is kept.
+func (h *history) has(p Stamp) bool {
+	if h == nil {
+		return false
+	}
+	_, found := slices.BinarySearchFunc(h.entries, p, func(e entry, p Stamp) int {
+		switch {
+		case e.stamp.less(p):
+			return -1
+		case p.less(e.stamp):
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
 // visible is the part that may be seen and still has messages.
 func (h *history) visible() []entry {
 	if h == nil || h.shown <= h.light {
@@ -221,13 +238,8 @@ func (s *State) recall(now Moment, q *History) *HistoryResult {
 	s.expireHistory(now)
 	after, until := parseSerial(q.After), parseSerial(q.Until)
 	complete := q.After == "" || s.covers(after)
-	if q.After != "" && !q.Backwards && s.shown.less(after) && s.covers(after) {
-		if s.guessed {
-			s.guessed, s.shown, s.last = false, after, maxStamp(s.last, after)
-		} else {
-			s.unknown(after)
-			complete = false
-		}
+	if q.After != "" && !q.Backwards && s.covers(after) {
+		complete = s.knows(after)
 	}
 	r := &HistoryResult{Req: q.Req, Serial: s.shown.serial(s.profile.Series), Complete: complete}
 	pick := picker{q: q, h: s.past, after: after, until: until, r: r}

@@ -167,8 +167,9 @@ func TestHistoryIsBounded(t *testing.T) {
 func TestNewOwnerSaysWhatItDoesNotKnow(t *testing.T) {
 	for seen, lost := range map[string]bool{
 		"":                     false,
-		"01699999990000-000@y": true,  // given by an owner before
-		"01700000000000-000@x": false, // given here
+		"01699999990000-999@y": true,  // given by an owner before
+		"01700000000000-999@x": false, // given here
+		"01700000000000-001@x": true,  // of a publish that would be kept, and is not
 	} {
 		st := newStand(t, keeping)
 		st.s.Remember(Stamp{ms: st.now.UnixMs}, st.now.UnixMs)
@@ -211,9 +212,16 @@ func TestSeenWithoutACopy(t *testing.T) {
 		in := Input{Kind: InHistory, From: gwA, History: &History{App: "app", Name: "room", Req: 1, After: after}}
 		return st.s.Step(st.now, in, nil)[0].Message.(*HistoryResult).Complete
 	}
-	// The first one is believed, as on a channel on which nothing was said for long.
-	if !ask(before) || ask(beyond) || ask(before) || !ask(beyond) {
+	// The first point is believed, as on a channel on which nothing was said for long.
+	point := "01700000000000-999@y"
+	if !ask(point) || ask(beyond) || ask(point) || !ask(beyond) {
 		t.Error("the owner vouches for what it does not know, or not for what it does")
+	}
+	// A publish that would still be kept is not, if the copy is empty.
+	st = newStand(t, keeping)
+	st.s.Remember(Stamp{ms: 1}, st.now.UnixMs)
+	if ask(before) {
+		t.Error("the owner vouches for a publish that it has no copy of")
 	}
 }
 

@@ -588,7 +588,7 @@ func TestSerialsGoOnAboveAChannelsFormerLife(t *testing.T) {
 		}
 		h.publish(boot1, "room", 1)
 		synctest.Wait()
-		if m := one[*Published](h, boot1); m.Serial != "05000000000000-008@s" {
+		if m := one[*Published](h, boot1); m.Serial != "05000000000001-000@s" {
 			t.Fatalf("%+v", m)
 		}
 	})

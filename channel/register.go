@@ -27,21 +27,35 @@ func (s *State) sees(v *vector, fresh bool, seen Stamp) {
 	if seen == (Stamp{}) {
 		return
 	}
-	if s.guessed {
-		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
-	}
-	if s.shown.less(seen) {
-		s.unknown(seen)
-	}
+	s.knows(seen)
 	if fresh && seen.less(s.since) {
 		v.lost = true
 	}
 }
 
+// knows takes in that somebody stands at a stamp, and says whether that agrees with what is kept here: a publish that is
+// young enough to be kept is. On a channel of which nothing is kept, the first point, or publish that is too old, tells
+// where it stands.
+func (s *State) knows(seen Stamp) bool {
+	old := seen.isPoint() || !s.since.less(seen) || !s.expired.less(seen)
+	switch {
+	case s.guessed && old:
+		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
+		return true
+	case !s.guessed && !s.shown.less(seen) && (old || s.past.has(seen)):
+		return true
+	}
+	s.unknown(seen)
+	return false
+}
+
 // unknown takes in that somebody has seen what is not known here: an owner before showed it without a copy. Others may
 // have missed it, and who has seen it may hear it again, from a publisher that was not answered: all gateways are told.
 func (s *State) unknown(seen Stamp) {
-	s.shown, s.last = seen, maxStamp(s.last, seen)
+	if s.guessed {
+		s.guessed, s.shown = false, seen
+	}
+	s.shown, s.last = maxStamp(s.shown, seen), maxStamp(s.last, seen)
 	s.since = maxStamp(s.since, seen)
 	for i := range s.held.len() {
 		s.held.at(i).lost = true

@@ -13,7 +13,7 @@ type Stamp struct {
 }
 
 const (
-	countMax = 999
+	countMax = 999 // of a point; publishes stay below
 	// Stamps from elsewhere beyond this are not believed: they would leave too few digits to go on above them.
 	msMax = 99_000_000_000_000
 )
@@ -25,12 +25,18 @@ func (p Stamp) after(ms int64) Stamp {
 	switch {
 	case ms > p.ms:
 		return Stamp{ms: ms}
-	case p.n < countMax:
+	case p.n < countMax-1:
 		return Stamp{ms: p.ms, n: p.n + 1}
 	default:
 		return Stamp{ms: p.ms + 1}
 	}
 }
+
+// pointAt is the last stamp of a millisecond. No publish has it: it says where an attachment begins on a channel of which
+// nothing is kept.
+func pointAt(ms int64) Stamp { return Stamp{ms: ms, n: countMax} }
+
+func (p Stamp) isPoint() bool { return p.n == countMax }
 
 // serial is the stamp's text: 14 digits of milliseconds, "-", 3 digits of count, "@" and the series. As text it
 // sorts as the positions do.

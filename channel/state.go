@@ -456,6 +456,10 @@ func (s *State) point(now Moment) Stamp {
 	if s.last == (Stamp{}) {
 		s.last.ms = now.UnixMs
 	}
+	if s.guessed {
+		s.shown = pointAt(s.last.ms)
+		s.last = s.shown
+	}
 	if s.shown == (Stamp{}) {
 		s.shown = s.last
 	}
