@@ -356,6 +356,8 @@ func (s *Sim) DeafGossip() (*History, []Violation) {
 	s.Follow()
 	s.wg.Go(func() { s.watch(s.ctx, 50*time.Millisecond) })
 	s.note("gossip loses node %d", victim.Index)
+	// Whoever takes the node for dead now knows it for a while before the node does.
+	s.Net.DelayOneWay(leader.IP, victim.IP, 300*time.Millisecond)
 	for _, o := range s.Nodes() {
 		if o != victim {
 			s.Net.DropPackets(victim.IP, o.IP, 1)
@@ -369,6 +371,7 @@ func (s *Sim) DeafGossip() (*History, []Violation) {
 			s.Net.RefusePort(victim.IP, o.IP, 0)
 		}
 	}
+	s.Net.Delay(leader.IP, victim.IP, wireDelay, wireJitter)
 	time.Sleep(healWait)
 	return s.Finish()
 }
