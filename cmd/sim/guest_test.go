@@ -44,8 +44,10 @@ type guestRoom struct {
 	attached bool
 	queued   []presenceEntry          // to be said when it is attached
 	means    map[string]presenceEntry // its own members, by client id
+	since    map[string]time.Time     // when it began to mean each
 	members  map[string]presenceEntry
 	syncing  bool
+	began    time.Time // the sync under way, or the last one
 	residue  map[string]bool
 	told     bool // the sync under way follows on lost continuity
 }
@@ -130,7 +132,7 @@ func (p *party) invite(n int) {
 			rng: p.sim.random(uint64(7000 + i)), rooms: make(map[string]*guestRoom),
 		}
 		for _, name := range p.names {
-			g.rooms[name] = &guestRoom{means: make(map[string]presenceEntry), members: make(map[string]presenceEntry)}
+			g.rooms[name] = &guestRoom{since: make(map[string]time.Time), means: make(map[string]presenceEntry), members: make(map[string]presenceEntry)}
 		}
 		p.guests = append(p.guests, g)
 		p.sim.wg.Go(func() { g.run(p.sim.ctx) })
@@ -349,6 +351,9 @@ func (g *guest) say(name string, e presenceEntry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.rooms[name]
+	if _, was := r.means[e.ClientID]; !was {
+		r.since[e.ClientID] = time.Now()
+	}
 	if e.Action == memberLeave {
 		delete(r.means, e.ClientID)
 	} else {
@@ -362,7 +367,7 @@ func (g *guest) say(name string, e presenceEntry) {
 }
 
 func (r *guestRoom) startSync() {
-	r.syncing, r.residue = true, make(map[string]bool)
+	r.syncing, r.residue, r.began = true, make(map[string]bool), time.Now()
 	for key, e := range r.members {
 		if e.Action != memberAbsent {
 			r.residue[key] = true
@@ -373,7 +378,7 @@ func (r *guestRoom) startSync() {
 func (g *guest) endSync(name string, r *guestRoom) {
 	for key, e := range r.members {
 		if r.residue[key] && !r.told {
-			g.party.judge(g, name, e)
+			g.party.judge(g, name, e, r.began)
 		}
 		if r.residue[key] || e.Action == memberAbsent {
 			delete(r.members, key)
@@ -396,7 +401,7 @@ func (g *guest) take(name string, r *guestRoom, e presenceEntry) {
 		return
 	}
 	if found && was.Action != memberAbsent && !e.said() {
-		g.party.judge(g, name, e)
+		g.party.judge(g, name, e, time.UnixMilli(e.Time))
 	}
 	if r.syncing {
 		e.Action = memberAbsent
@@ -442,11 +447,12 @@ func (p *party) blame(format string, args ...any) {
 	p.wrong = append(p.wrong, text)
 }
 
-// judge looks at a leave that nobody said: it is wrong while the connection lives and means to be there. Where no node had
+// judge looks at a leave that nobody said: it is wrong while the connection lives and has meant to be there since before it
+// happened. Who left and comes again may be seen leaving late, where the word of that was lost with a node. Where no node had
 // a copy of what a dead one knew, clients are told that continuity is lost, look again and miss those whose own gateway
 // died, until those enter again, as SDKs do: such a sync is not judged. The witness holds its own lock, so others are looked
 // at later.
-func (p *party) judge(witness *guest, name string, e presenceEntry) {
+func (p *party) judge(witness *guest, name string, e presenceEntry, when time.Time) {
 	at := time.Now()
 	p.mu.Lock()
 	p.leaves++
@@ -456,6 +462,7 @@ func (p *party) judge(witness *guest, name string, e presenceEntry) {
 		for _, g := range p.guests {
 			g.mu.Lock()
 			meant, there := g.rooms[name].means[e.ClientID]
+			there = there && g.rooms[name].since[e.ClientID].Before(when)
 			lives := g.conn == e.Conn && g.online && (g.ws != nil || at.Sub(g.lostAt) < 15*time.Second)
 			waits := slices.ContainsFunc(g.pending, func(f presenceFrame) bool { return f.Channel == name })
 			g.mu.Unlock()
