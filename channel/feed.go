@@ -162,6 +162,7 @@ func (p *partition) grow(at follower) {
 		a.mu.Unlock()
 		return true
 	})
+	p.nudge() // to send what is old
 }
 
 // number is the feed's stream; 0 when there is none.

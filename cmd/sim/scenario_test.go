@@ -122,3 +122,15 @@ func TestLateWord(t *testing.T) {
 func TestHandedOver(t *testing.T) {
 	scenario(t, 7, Options{Channels: 12}, func(s *Sim) (*History, []Violation) { return s.HandedOver(3) })
 }
+
+// What keeps the copies is asked anew with each member of a new cluster; none of the moves may wait for one in vain.
+func TestNewClusterIsSharedOut(t *testing.T) {
+	for seed := range uint64(8) {
+		scenario(t, seed, Options{Nodes: 5}, func(s *Sim) (*History, []Violation) {
+			if !s.Ready() || !await(3*time.Second, 50*time.Millisecond, s.Even) {
+				s.fail("seed %d: the partitions are not shared out soon", seed)
+			}
+			return s.rec.History(), s.Failures()
+		})
+	}
+}
