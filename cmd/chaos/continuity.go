@@ -239,8 +239,9 @@ func (c *continuity) strike(ctx context.Context, ps *processes, whole *copies, p
 	for n := 0; time.Duration(n)*c.every < c.length; n++ {
 		victim := ps.procs[n%len(ps.procs)]
 		kills = append(kills, time.Now())
-		whole.killed(time.Now())
+		whole.killing()
 		ps.kill9(victim)
+		whole.killed()
 		if !sleep(c.down) {
 			return nil, ctx.Err()
 		}

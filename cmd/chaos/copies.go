@@ -33,13 +33,13 @@ func (c *copies) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		n, all := 0, true
+		n, all, looked := 0, true, time.Now()
 		for _, p := range c.procs {
 			some, err := uncopied(ctx, p)
 			n, all = n+some, all && err == nil
 		}
 		c.mu.Lock()
-		if c.latest = n; n == 0 && all && !c.since.IsZero() {
+		if c.latest = n; n == 0 && all && !c.since.IsZero() && looked.After(c.since) {
 			c.again = append(c.again, time.Since(c.since))
 			c.since = time.Time{}
 		}
@@ -47,12 +47,18 @@ func (c *copies) watch(ctx context.Context) {
 	}
 }
 
-// killed notes a kill.
-func (c *copies) killed(at time.Time) {
+// killing notes that a node is about to be killed.
+func (c *copies) killing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bare = append(c.bare, c.latest)
-	c.since = at
+}
+
+// killed notes that it is gone.
+func (c *copies) killed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Now()
 }
 
 // String tells how many partitions were without a copy at the kills, and when they all had one again, the node that was
