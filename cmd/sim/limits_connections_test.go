@@ -137,13 +137,14 @@ func TestConnectionLimitOnThreeNodes(t *testing.T) {
 		if in != hard || refused[limited] != tries-hard {
 			t.Errorf("of %d with a limit of %d: %d let in, %v refused; want the limit, and all others refused with %d", tries, hard, in, refused, limited)
 		}
-		time.Sleep(2 * time.Second)
-		figures := stats(t, s, 1, "minute")
-		if n := peak(figures, "connections.all.peak"); n != hard {
-			t.Errorf("%v were open at once, want %d", n, hard)
-		}
-		if n := total(figures, "connections.all.refused"); n != tries-hard {
-			t.Errorf("%v were counted as refused, want %d", n, tries-hard)
+		// Figures are committed every five seconds at least.
+		var open, counted float64
+		if !await(8*time.Second, 100*time.Millisecond, func() bool {
+			figures := stats(t, s, 1, "minute")
+			open, counted = peak(figures, "connections.all.peak"), total(figures, "connections.all.refused")
+			return open == hard && counted == tries-hard
+		}) {
+			t.Errorf("%v were open at once, want %d; %v were counted as refused, want %d", open, hard, counted, tries-hard)
 		}
 
 		c.leave(10)

@@ -142,7 +142,8 @@ func (s *Sim) diagnose(channel string) {
 	}
 }
 
-// Even says whether every running node owns its share of the partitions: then none are on the move any more.
+// Even says whether every running node knows that it owns its share of the partitions, and serves it: then none are on the
+// move any more.
 func (s *Sim) Even() bool {
 	st, err := s.Status()
 	if err != nil {
@@ -153,8 +154,12 @@ func (s *Sim) Even() bool {
 		owned[slot.Owner]++
 	}
 	for _, n := range s.Nodes() {
-		if n.Up() {
-			running++
+		here, up := n.Status()
+		if !up {
+			continue
+		}
+		if running++; here.Version < st.Version || !n.Ready() {
+			return false
 		}
 	}
 	least, most := len(st.Table), 0
