@@ -114,13 +114,7 @@ func TestConnectionLimitOnThreeNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		ready := func() {
-			t.Helper()
-			if !await(time.Minute, 100*time.Millisecond, func() bool { return s.Ready() && s.Even() }) {
-				t.Fatal("the cluster is not ready")
-			}
-		}
-		ready()
+		awaitEven(t, s)
 		const hard, tries, limited = 60, 200, 40150
 		steer(t, s, 0, "PATCH", "/apps/"+App+"/limits", fmt.Sprintf(`{"connections":{"hard":%d}}`, hard))
 		time.Sleep(time.Second)
@@ -172,7 +166,7 @@ func TestConnectionLimitOnThreeNodes(t *testing.T) {
 			t.Errorf("a node with %d connections died and %d came: %d let in, %v refused", before, tries, in, refused)
 		}
 		leader.Start()
-		ready()
+		awaitEven(t, s)
 		time.Sleep(3 * time.Second)
 		if in, refused := c.come(spread(30, 0, 1, 2)); in != 0 {
 			t.Errorf("%d more were let in beyond the limit, %v refused", in, refused)

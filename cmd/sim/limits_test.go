@@ -51,6 +51,14 @@ func publish(t *testing.T, s *Sim, node int, channel string) int {
 	return res.StatusCode
 }
 
+// awaitEven waits until all nodes serve their shares of the partitions: what happens then happens to a cluster at rest.
+func awaitEven(t *testing.T, s *Sim) {
+	t.Helper()
+	if !await(time.Minute, 100*time.Millisecond, func() bool { return s.Ready() && s.Even() }) {
+		t.Fatal("the cluster is not ready")
+	}
+}
+
 // openNow is how many channels the cluster has open.
 func openNow(t *testing.T, s *Sim, node int) int {
 	t.Helper()
@@ -68,13 +76,7 @@ func TestHardLimitOnThreeNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		ready := func() {
-			t.Helper()
-			if !await(time.Minute, 100*time.Millisecond, func() bool { return s.Ready() && s.Even() }) {
-				t.Fatal("the cluster is not ready")
-			}
-		}
-		ready()
+		awaitEven(t, s)
 		const hard, tries = 100, 300
 		steer(t, s, 0, "PATCH", "/apps/"+App+"/limits", fmt.Sprintf(`{"channels":{"hard":%d}}`, hard))
 		time.Sleep(time.Second)
@@ -115,7 +117,7 @@ func TestHardLimitOnThreeNodes(t *testing.T) {
 				n.Start()
 			}
 		}
-		ready()
+		awaitEven(t, s)
 		time.Sleep(3 * time.Second)
 		if got := burst("second"); got[201] > hard {
 			t.Errorf("with a new leader: %v", got)

@@ -65,13 +65,7 @@ func TestPeaksSurvive(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer s.Close()
-				ready := func() {
-					t.Helper()
-					if !await(time.Minute, 100*time.Millisecond, func() bool { return s.Ready() && s.Even() }) {
-						t.Fatal("the cluster is not ready")
-					}
-				}
-				ready()
+				awaitEven(t, s)
 				const users = 30
 				var clients []*Client
 				for i := range users {
@@ -97,7 +91,7 @@ func TestPeaksSurvive(t *testing.T) {
 				settled()
 				time.Sleep(2500 * time.Millisecond) // two samples at the peak, and a commit
 				c.hurt(t, s)
-				ready()
+				awaitEven(t, s)
 				settled()
 				time.Sleep(3 * time.Minute) // minutes are over, all of which had the peak
 				for node := range s.Nodes() {
