@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Continuity lets clients talk, drop their connections and resume, while one node after another is killed with time
-// enough in between for copies to be whole again. Nobody may be told of a gap. Options.Clients must be negative, and
-// Options.Channels is how many channels there are.
+// Continuity lets clients talk, drop their connections and resume, while the owner of one channel after another is killed
+// with time enough in between for copies to be whole again. Nobody may be told of a gap. Options.Clients must be negative,
+// and Options.Channels is how many channels there are.
 func (s *Sim) Continuity(kills int) (*History, []Violation) {
 	s.rec.record(func(h *History) { h.Gentle = true })
 	if !s.Ready() {
@@ -50,7 +50,10 @@ func (s *Sim) Continuity(kills int) (*History, []Violation) {
 	}
 	for k := range kills {
 		time.Sleep(copyTime)
-		victim := s.Nodes()[k%s.Options.Nodes]
+		victim := s.ownerOf(channels[k%len(channels)])
+		if victim == nil {
+			break
+		}
 		// Some are away when it happens: what was published meanwhile they hear of the next owner.
 		for i, c := range clients {
 			if i%3 == k%3 {

@@ -113,6 +113,21 @@ func (s *Sim) Owner(st cluster.Status, channel string) *Node {
 	return s.byID(st.Table[p].Owner)
 }
 
+// ownerOf waits until a node owns a channel's partition, and returns it; nil is a failure.
+func (s *Sim) ownerOf(channel string) (n *Node) {
+	if !await(settleWait, 100*time.Millisecond, func() bool {
+		st, err := s.Status()
+		if err != nil {
+			return false
+		}
+		n = s.Owner(st, channel)
+		return n != nil
+	}) {
+		s.fail("nobody owns %s", channel)
+	}
+	return n
+}
+
 func (s *Sim) byID(id string) *Node {
 	for _, n := range s.Nodes() {
 		if n.ID() == id {
