@@ -23,7 +23,8 @@ const perClient = 200
 
 // KilledWithItsClients kills a node in the instant in which all its clients vanish too. Each channel that only they held
 // must get exactly one vacated, decided within the vacate delay and 3 s, and no other channel any. Options.Channels is
-// how many channels each of the two sides holds; Options.Clients must be negative.
+// how many channels each of the two sides holds; Options.Clients must be negative, and Options.Hasty true: the 3 s are
+// for elections as fast as they are in a real cluster.
 func (s *Sim) KilledWithItsClients(role Role) (*History, []Violation) {
 	victim, mine, theirs, err := s.sides(role)
 	if err != nil {

@@ -23,7 +23,7 @@ func TestKilledWithItsClients(t *testing.T) {
 	for _, role := range []Role{Leads, Owns, Neither} {
 		t.Run(role.String(), func(t *testing.T) {
 			began := time.Now()
-			scenario(t, 7, Options{Channels: channels, Partitions: 128, VacateDelay: 5 * time.Second}, func(s *Sim) (*History, []Violation) {
+			scenario(t, 7, Options{Channels: channels, Partitions: 128, VacateDelay: 5 * time.Second, Hasty: true}, func(s *Sim) (*History, []Violation) {
 				return s.KilledWithItsClients(role)
 			})
 			t.Logf("%d channels a side in %.1f s", channels, time.Since(began).Seconds())
