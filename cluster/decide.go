@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -45,7 +46,7 @@ func (d *desk) deaths(view *View, now time.Duration) map[Peer]string {
 		case p == d.c.me:
 		case d.overtaken(p, now):
 			causes[p] = "another boot of the node runs"
-		case cfg.TrustRefused && refused(view, reports, d.c.me.Node, p, now):
+		case cfg.TrustRefused && refused(refusers(view, reports, p, now), d.c.me.Node, p, d.rosters.known(p, reports[p.Node], now, cfg.LeaseTTL+cfg.LeaseMargin)):
 			causes[p] = "its connections broke and its address refuses new ones"
 		case now >= max(d.heard[p], d.since)+cfg.LeaseTTL+cfg.LeaseMargin:
 			causes[p] = "its lease ran out"
@@ -54,13 +55,26 @@ func (d *desk) deaths(view *View, now time.Duration) map[Peer]string {
 	return causes
 }
 
-// refused says whether the leader and a majority of the others hold p to be gone.
-func refused(view *View, reports map[string]report, leader string, p Peer, now time.Duration) bool {
-	if !slices.Contains(reports[leader].gone, p) {
+// refused says whether the leader and a majority of the others hold p to be gone, by each of the rosters.
+func refused(refusers []string, leader string, p Peer, rosters iter.Seq[[]string]) bool {
+	if !slices.Contains(refusers, leader) {
 		return false
 	}
-	sayers, of := refusedBy(view, reports, p, now)
-	return sayers >= majority(of)
+	for nodes := range rosters {
+		say, of := 0, 0
+		for _, n := range nodes {
+			if n != p.Node {
+				of++
+				if slices.Contains(refusers, n) {
+					say++
+				}
+			}
+		}
+		if say < majority(of) {
+			return false
+		}
+	}
+	return true
 }
 
 // overtaken says that p's node runs under another boot that has proved it, but is not yet fit to take over.

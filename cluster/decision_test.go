@@ -96,7 +96,9 @@ func TestHealth(t *testing.T) {
 
 func TestRefusedNeedsTheLeaderAndAMajority(t *testing.T) {
 	suspect := Peer{"n3", "b3"}
-	says := func(boot string, at time.Duration, gone ...Peer) report { return report{boot, gone, at} }
+	says := func(boot string, at time.Duration, gone ...Peer) report {
+		return report{boot: boot, gone: gone, at: at}
+	}
 	three := []Member{member("n1", "b1", Alive), member("n2", "b2", Alive), member("n3", "b3", Alive)}
 	five := append(slices.Clone(three), member("n4", "b4", Alive), member("n5", "b5", Alive))
 	now := 10 * time.Second
@@ -123,19 +125,119 @@ func TestRefusedNeedsTheLeaderAndAMajority(t *testing.T) {
 		if len(tc.members) == 2 {
 			leader = "n2"
 		}
-		if got := refused(viewOf(1, tc.members...), tc.reports, leader, suspect, now); got != tc.want {
+		var r rosters
+		r.look(viewOf(1, alive(tc.members)...), now)
+		if got := refused(refusers(viewOf(1, tc.members...), tc.reports, suspect, now), leader, suspect, r.known(suspect, report{}, now, time.Second)); got != tc.want {
 			t.Errorf("%s: %v", tc.name, got)
 		}
 	}
 }
 
-// Whenever the leader may take a node for dead on refused connections, that node has reason to give its lease back.
+func alive(list []Member) []Member {
+	return slices.DeleteFunc(slices.Clone(list), func(m Member) bool { return m.State == Dead })
+}
+
+// Whenever the leader may take a node for dead on refused connections, that node has reason to give its lease back, however
+// old the members are that it knows of.
 func TestOutcastCoversWhatTheLeaderAsks(t *testing.T) {
-	for live := 2; live < 20; live++ {
-		needed := majority(live - 1) // reports about it
-		if !outcast(needed, live) || outcast(needed-1, live) && needed > 1 || outcast(0, live) {
-			t.Errorf("%d live members: %d reports needed", live, needed)
+	const lease = 5 * time.Second
+	suspect := Peer{"a", "a1"}
+	died := 0
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Hour
+		var desk rosters
+		var views []*View
+		for version := range uint64(rapid.IntRange(1, 4).Draw(t, "views")) {
+			v := viewOf(1, member("a", "a1", Alive))
+			v.Version = version + 1
+			for _, node := range []string{"b", "c", "d", "e"} {
+				if state := rapid.SampledFrom([]MemberState{Alive, Alive, Leaving, Dead}).Draw(t, node); rapid.Bool().Draw(t, "is there") {
+					v.Members = append(v.Members, member(node, node+"1", state))
+				}
+			}
+			now += rapid.SampledFrom([]time.Duration{0, time.Second, lease}).Draw(t, "later")
+			desk.look(v, now)
+			views = append(views, v)
 		}
+		// What the suspect knows, and what it said last: nothing that this leader heard, then it knows all that is a lease old.
+		first := 0
+		for i := range views[1:] {
+			if at := slices.IndexFunc(desk, func(r roster) bool { return r.version == views[i+1].Version }); at >= 0 && now-desk[at].since >= lease {
+				first = i + 1
+			}
+		}
+		var said report
+		spoke := false
+		if rapid.Bool().Draw(t, "spoke") {
+			first = rapid.IntRange(0, len(views)-1).Draw(t, "said")
+			spoke, said = true, report{boot: "a1", version: views[first].Version}
+		}
+		knows := views[rapid.IntRange(first, len(views)-1).Draw(t, "knows")]
+
+		today := views[len(views)-1]
+		reports := map[string]report{}
+		for _, p := range today.live() {
+			if p != suspect && rapid.Bool().Draw(t, p.Node+" refuses") {
+				reports[p.Node] = report{boot: p.Boot, gone: []Peer{suspect}, at: now}
+			}
+		}
+		for leader := range reports {
+			if !refused(refusers(today, reports, suspect, now), leader, suspect, desk.known(suspect, said, now, lease)) {
+				continue
+			}
+			died++
+			refusing, gone := 0, false
+			for _, p := range knows.live() {
+				if _, ok := reports[p.Node]; ok {
+					refusing++
+				}
+				gone = gone || !today.holds(p)
+			}
+			if !spoke && !gone {
+				continue // others only came; see rosters.known
+			}
+			if !outcast(refusing, len(knows.live())) {
+				t.Fatalf("it knows %v, and %d of them refuse it: it keeps its lease and is taken for dead", knows.live(), refusing)
+			}
+		}
+	})
+	if died == 0 {
+		t.Error("nobody was ever taken for dead")
+	}
+}
+
+// Three members, of which one leaves while the other two cannot reach each other: it was one of two that would have had to
+// refuse the third, and that one has not heard of it yet.
+func TestWhoLeavesIsStillToRefuse(t *testing.T) {
+	now, suspect := time.Hour, Peer{"n3", "b3"}
+	n1, n2, n3 := member("n1", "b1", Alive), member("n2", "b2", Leaving), member("n3", "b3", Alive)
+	before, after := viewOf(1, n1, n2, n3), viewOf(1, n1, n3)
+	after.Version++
+	reports := map[string]report{"n1": {boot: "b1", gone: []Peer{suspect}, at: now}}
+	for _, tc := range []struct {
+		name string
+		said report
+		late time.Duration
+		want bool
+	}{
+		{"it has not spoken since", report{boot: "b3", version: before.Version}, 0, false},
+		{"it knows", report{boot: "b3", version: after.Version}, 0, true},
+		{"another leader's member", report{}, 0, false},
+		{"another leader's member, whose lease is over", report{}, 5 * time.Second, true},
+		{"it renews and does not hear", report{boot: "b3", version: before.Version}, 5 * time.Second, false},
+	} {
+		var r rosters
+		r.look(before, now-time.Second)
+		r.look(after, now-tc.late)
+		if got := refused(refusers(after, reports, suspect, now), "n1", suspect, r.known(suspect, tc.said, now, 5*time.Second)); got != tc.want {
+			t.Errorf("%s: taken for dead: %v", tc.name, got)
+		}
+	}
+	var booted rosters
+	n2.State = Dead
+	booted.look(viewOf(1, n1, n2, n3), now)
+	if refused(refusers(after, reports, suspect, now), "n1", suspect, booted.known(suspect, report{}, now, 5*time.Second)) {
+		t.Error("a leader that has just started does not know since when a member is dead")
 	}
 }
 

@@ -26,6 +26,7 @@ type desk struct {
 	retry     time.Time     // no barrier or server change before
 	since     time.Duration // boottime from which silence counts
 	stepped   time.Duration // boottime of the last step
+	rosters   rosters       // kept through all terms
 	waiting   []ask         // for the next proof of leadership
 	early     []ask         // came before ready
 	reports   map[string]report
@@ -182,6 +183,7 @@ func (d *desk) step() {
 	now := d.c.cfg.Boottime()
 	d.excuse(now)
 	log := d.c.cfg.Log
+	d.rosters.look(log.View(), now)
 	leads := log.IsLeader()
 	term := log.Term() // after IsLeader: a term of somebody else at worst, which the barrier finds out
 	if !leads || term != d.term {
@@ -313,7 +315,7 @@ func (d *desk) receive(a ask) {
 func (d *desk) member(view *View, m Member, a ask) {
 	r := a.renewal
 	d.hear(a.from, a.arrived)
-	d.reports[a.from.Node] = report{boot: a.from.Boot, gone: r.gone, at: a.arrived}
+	d.reports[a.from.Node] = report{boot: a.from.Boot, gone: r.gone, at: a.arrived, version: r.version}
 	d.cold.renewed(a.from, r.recovering && r.coldMs == view.ColdMs)
 	delete(d.joiners, a.from.Node)
 	if want := r.member; want.Cluster != m.Cluster || want.Gossip != m.Gossip || want.Client != m.Client || want.Admin != m.Admin {
