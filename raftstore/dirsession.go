@@ -67,9 +67,6 @@ func (s *dirSession) fsyncs() uint64 { return s.syncs.Load() }
 func (s *dirSession) kill()          { s.killed.Store(true) }
 func (s *dirSession) close() error   { return s.dir.release() }
 
-// IsMonotonic tells raft that entries are contiguous, so that it deletes what an installed snapshot covers.
-func (s *dirSession) IsMonotonic() bool { return true }
-
 func (s *dirSession) FirstIndex() (uint64, error) {
 	first, _ := s.bounds()
 	return first, nil

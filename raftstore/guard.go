@@ -49,9 +49,6 @@ func (g *guardedDisk) DeleteRange(lo, hi uint64) error {
 	return g.write("deleting entries", func() error { return g.session.DeleteRange(lo, hi) })
 }
 
-// IsMonotonic tells raft that entries are contiguous.
-func (g *guardedDisk) IsMonotonic() bool { return true }
-
 // GetLog hands out a no-op for what cannot be read when the node stops, since raft panics without one. The FSM applies
 // nothing any more by then.
 func (g *guardedDisk) GetLog(index uint64, l *raft.Log) error {

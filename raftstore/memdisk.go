@@ -204,9 +204,6 @@ func (s *memSession) commit(share float64, change func(d *MemDisk, share float64
 	return d.written, change(d, share)
 }
 
-// IsMonotonic tells raft that entries are contiguous.
-func (s *memSession) IsMonotonic() bool { return true }
-
 func (s *memSession) FirstIndex() (uint64, error) {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
