@@ -214,7 +214,7 @@ func TestSeenWithoutACopy(t *testing.T) {
 	}
 	// The first point is believed, as on a channel on which nothing was said for long.
 	point := "01700000000000-999@y"
-	if !ask(point) || ask(beyond) || ask(point) || !ask(beyond) {
+	if !ask(point) || ask(beyond) || ask(point) || ask(beyond) || !ask("01700000001000-999@y") {
 		t.Error("the owner vouches for what it does not know, or not for what it does")
 	}
 	// A publish that would still be kept is not, if the copy is empty.
@@ -222,6 +222,32 @@ func TestSeenWithoutACopy(t *testing.T) {
 	st.s.Remember(Stamp{ms: 1}, st.now.UnixMs)
 	if ask(before) {
 		t.Error("the owner vouches for a publish that it has no copy of")
+	}
+}
+
+// What was seen without a copy may be published again: it comes out of its place for who has seen it, so that the gateway
+// asks, and tells its clients of the gap first.
+func TestSaidAgainWithoutACopy(t *testing.T) {
+	st := newStand(t, keeping)
+	seen := Stamp{ms: st.now.UnixMs, n: 5}
+	st.s.Remember(Stamp{ms: 1}, st.now.UnixMs)
+	in := reg(gwA, 1, 1, 1, "f")
+	in.Register.Serial = seen.serial("y")
+	st.s.Step(st.now, in, nil)
+	st.s.Step(st.now, committed, nil)
+	var d *Delivery
+	for _, e := range st.s.Step(st.now, pubID(gwB, "again"), nil) {
+		if m, ok := e.Message.(*Delivery); ok && e.To == gwA {
+			d = m
+		}
+	}
+	if d == nil || d.Prev == SerialPosition(seen.serial("y")) || !seen.less(parseSerial(d.Serial)) {
+		t.Fatalf("delivered %+v to who has seen %s", d, seen.serial("y"))
+	}
+	ask := Input{Kind: InHistory, From: gwA, History: &History{App: "app", Name: "room", Req: 1, After: seen.serial("y"), Raw: true}}
+	r := st.s.Step(st.now, ask, nil)[0].Message.(*HistoryResult)
+	if r.Complete || len(r.Deliveries) != 1 {
+		t.Errorf("asked for what is missing: complete %v, %d deliveries", r.Complete, len(r.Deliveries))
 	}
 }
 

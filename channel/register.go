@@ -51,12 +51,24 @@ func (s *State) knows(seen Stamp) bool {
 
 // unknown takes in that somebody has seen what is not known here: an owner before showed it without a copy. Others may
 // have missed it, and who has seen it may hear it again, from a publisher that was not answered: all gateways are told.
+// The channel goes on above it, so that a listener who stands there finds the next delivery out of its place, and is told
+// before it hears that one.
 func (s *State) unknown(seen Stamp) {
-	if s.guessed {
-		s.guessed, s.shown = false, seen
+	above := seen
+	switch {
+	case seen.isPoint(): // nothing was heard there
+	case seen.less(s.last):
+		above = seen.next()
+	default:
+		above = pointAt(seen.ms)
 	}
-	s.shown, s.last = maxStamp(s.shown, seen), maxStamp(s.last, seen)
-	s.since = maxStamp(s.since, seen)
+	if s.guessed {
+		s.guessed, s.shown = false, above
+	}
+	s.last, s.since = maxStamp(s.last, above), maxStamp(s.since, above)
+	if !s.past.pending() { // what is not shown yet is to follow on what is
+		s.shown = maxStamp(s.shown, above)
+	}
 	for i := range s.held.len() {
 		s.held.at(i).lost = true
 	}

@@ -36,6 +36,9 @@ func (p Stamp) after(ms int64) Stamp {
 // nothing is kept.
 func pointAt(ms int64) Stamp { return Stamp{ms: ms, n: countMax} }
 
+// next is the stamp right above p, which is no point.
+func (p Stamp) next() Stamp { return Stamp{ms: p.ms, n: p.n + 1} }
+
 func (p Stamp) isPoint() bool { return p.n == countMax }
 
 // serial is the stamp's text: 14 digits of milliseconds, "-", 3 digits of count, "@" and the series. As text it

@@ -118,7 +118,9 @@ func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
 	}
 	if !r.Complete {
 		ch.peopled = true
-		s.tellLost(ch, ch.serial)
+		if ch.serial != "" { // else they were told meanwhile
+			s.tellLost(ch, ch.serial)
+		}
 	}
 	for _, d := range r.Deliveries {
 		ch.peopled = ch.peopled || d.Presence != nil
