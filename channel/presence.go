@@ -63,7 +63,7 @@ func (c *PresenceChange) ApplyTo(members map[string]Member) map[string]Member {
 			m.ID = c.ID + ":" + strconv.Itoa(i)
 		}
 		m.Action, m.ConnID = Present, c.ConnID
-		if was, ok := members[m.ClientID]; ok && !m.newer(&was) {
+		if was, ok := members[m.ClientID]; ok && !m.Newer(&was) {
 			continue
 		}
 		if members == nil {

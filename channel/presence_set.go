@@ -96,9 +96,9 @@ func (p *presence) remove(i int) {
 	}
 }
 
-// newer says whether what the client said under one id is newer than under another. Ids that are not of the form
+// Newer says whether what the client said under one id is newer than under another. Ids that are not of the form
 // <connection>:<msgSerial>:<index> are of another's making: then the later time counts.
-func (m *Member) newer(than *Member) bool {
+func (m *Member) Newer(than *Member) bool {
 	serial, index, ok := m.said()
 	s, i, also := than.said()
 	if !ok || !also {
@@ -204,7 +204,7 @@ func (p *presence) apply(m Member) (event Member, news bool) {
 		return m, true
 	}
 	if found {
-		if !m.newer(p.members[i]) {
+		if !m.Newer(p.members[i]) {
 			return m, false
 		}
 		m.Action = Update
@@ -259,7 +259,7 @@ func (p *presence) merge(now Moment, r *Hold) {
 	for i := range r.Members {
 		m := r.Members[i]
 		m.ConnID = r.ConnID
-		if at, found := p.find(m.ConnID, m.ClientID); found && !m.newer(p.members[at]) {
+		if at, found := p.find(m.ConnID, m.ClientID); found && !m.Newer(p.members[at]) {
 			continue
 		} else if m.Action = Enter; found {
 			m.Action = Update

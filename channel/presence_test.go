@@ -24,7 +24,7 @@ func (v *viewer) take(m Member) {
 	key := viewKey(&m)
 	delete(v.residue, key)
 	was, found := v.members[key]
-	if found && !m.newer(&was) {
+	if found && !m.Newer(&was) {
 		return
 	}
 	switch {

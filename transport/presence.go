@@ -99,9 +99,11 @@ type hold struct {
 	taken    int64 // the owner has answered all changes with a msgSerial below
 	whole    bool  // members are all that the owner has answered; else it may know more
 	members  map[string]channel.Member
-	pending  []*request // changes that are not answered, in order
-	changed  bool       // has to be registered
-	until    time.Time  // lost: the end of it
+	pending  []*request      // changes that are not answered, in order
+	left     map[string]left // members whose client said that they leave, by client id
+	leftMost int             // of them before old ones are forgotten
+	changed  bool            // has to be registered
+	until    time.Time       // lost: the end of it
 	lapse    *time.Timer
 }
 
@@ -149,6 +151,7 @@ func (s *shard) changePresence(p *partition, o *presenceOrder) {
 		return
 	}
 	h := s.holdFor(o.a)
+	o.r.message = h.withoutLeft(o.r.message.(*channel.PresenceChange), time.Now(), s.g.cfg.ConnectionStateTTL)
 	h.pending = append(h.pending, o.r)
 	o.r.hold = h
 	s.request(p, o.r)

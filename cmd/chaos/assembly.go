@@ -153,7 +153,7 @@ func (s *assembly) judge() {
 	}
 }
 
-// disagreement says who sees something else than there is; "" when nobody does.
+// disagreement says who sees something else than there is, the first of them and how many; "" when nobody does.
 func (s *assembly) disagreement(ctx context.Context) string {
 	theirs := &attendantsView{}
 	if s.sdk != nil {
@@ -168,6 +168,8 @@ func (s *assembly) disagreement(ctx context.Context) string {
 			s.blame("%s", text)
 		}
 	}
+	var wrong []string
+	asked := 0
 	for _, name := range s.channels {
 		want := slices.Clone(theirs.Means[name])
 		for _, a := range s.raw {
@@ -178,12 +180,11 @@ func (s *assembly) disagreement(ctx context.Context) string {
 			a.mu.Unlock()
 		}
 		slices.Sort(want)
-		differs := func(who string, got []string) string {
+		compare := func(who string, got []string) {
 			slices.Sort(got)
-			if slices.Equal(got, want) {
-				return ""
+			if asked++; !slices.Equal(got, want) {
+				wrong = append(wrong, fmt.Sprintf("%s on %s sees %v, want %v", who, name, got, want))
 			}
-			return fmt.Sprintf("%s on %s sees %v, want %v", who, name, got, want)
 		}
 		for _, a := range s.raw {
 			if !a.isOnline() {
@@ -193,26 +194,23 @@ func (s *assembly) disagreement(ctx context.Context) string {
 			if !ok {
 				return a.name + " waits for something on " + name
 			}
-			if why := differs(a.name, got); why != "" {
-				return why
-			}
+			compare(a.name, got)
 		}
 		for i, sees := range theirs.Sees {
-			if why := differs(fmt.Sprint("ably-js ", i), sees[name]); why != "" {
-				return why
-			}
+			compare(fmt.Sprint("ably-js ", i), sees[name])
 		}
 		for _, p := range s.procs {
 			got, err := p.present(ctx, name)
 			if err != nil {
 				return err.Error()
 			}
-			if why := differs(p.name, got); why != "" {
-				return why
-			}
+			compare(p.name, got)
 		}
 	}
-	return ""
+	if len(wrong) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d views are wrong; %s", len(wrong), asked, wrong[0])
 }
 
 // present is who is present on a channel, as a node says over REST.

@@ -31,13 +31,11 @@ type continuity struct {
 	down     time.Duration // from a kill to the start of the process
 	listener string        // script with clients of an official SDK that listen; "" runs none
 	present  string        // and of one with clients that are present
-	members  bool          // what is seen of members is judged, not only told
 	keep     bool
 }
 
-// shortRun is what -quick adds to the scenarios. What is seen of members is told there and not judged: see "Where it ends"
-// of G7 in docs/guarantees.md.
-var shortRun = []string{"-seconds", "20", "-every", "7s", "-down", "2s", "-channels", "20", "-rate", "20", "-judge-members=false"}
+// shortRun is what -quick adds to the scenarios.
+var shortRun = []string{"-seconds", "20", "-every", "7s", "-down", "2s", "-channels", "20", "-rate", "20"}
 
 func continuityMain(bin string, args []string) int {
 	flags := flag.NewFlagSet("continuity", flag.ExitOnError)
@@ -51,7 +49,6 @@ func continuityMain(bin string, args []string) int {
 	flags.DurationVar(&c.down, "down", 3*time.Second, "from a kill until the process is started again")
 	flags.StringVar(&c.listener, "listener", "scripts/sdk/listener.mjs", "script with clients of an official SDK that listen; empty runs none")
 	flags.StringVar(&c.present, "attendants", "scripts/sdk/attendants.mjs", "script with clients of an official SDK that are present; empty runs none")
-	flags.BoolVar(&c.members, "judge-members", true, "whether a client that sees other members than there are is a violation, or only told")
 	flags.BoolVar(&c.keep, "keep", false, "keep the directory with configurations and logs")
 	flags.Parse(args)
 	c.length = time.Duration(*seconds * float64(time.Second))
@@ -150,10 +147,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		return "", nil, err
 	}
 
-	seen := party.end(ctx, disperse)
-	if c.members {
-		violations = append(violations, seen...)
-	}
+	violations = append(violations, party.end(ctx, disperse)...)
 	answered := poll(ctx, answersMax, func() bool { return !slices.ContainsFunc(talkers, func(t *talker) bool { return t.waiting() > 0 }) })
 	if !answered {
 		for _, t := range talkers {
@@ -188,7 +182,7 @@ func (c *continuity) run(ctx context.Context, dir string) (report string, violat
 		violations = append(violations, trouble...)
 		sdkSaid = fmt.Sprintf("%d clients of ably-js on %d channels heard %d messages", len(listeners), len(theirs), heard)
 	}
-	return c.report(talkers, all, kills, lasted, whole.String()+"\n"+sdkSaid+"\n"+strings.Join(append([]string{party.String()}, seen...), "\n  ")), append(violations, missed...), nil
+	return c.report(talkers, all, kills, lasted, whole.String()+"\n"+sdkSaid+"\n"+party.String()), append(violations, missed...), nil
 }
 
 // talkers are the clients: at each node each channel has one that publishes and subscribes.

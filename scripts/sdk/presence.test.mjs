@@ -233,6 +233,39 @@ for (const nodes of [1, 3]) {
           link.close();
         });
 
+        // ably-js enters its members again when it is back, and it still counts one that has left when it was not told so yet.
+        for (const when of ['while it is away', 'just before it is cut off']) {
+          test(`who leaves ${when} stays away`, async () => {
+            const link = await proxy(cluster.port(at(0)));
+            const a = await connected(realtime(link.port, { useBinaryProtocol, clientId: 'alice' }));
+            const b = await client(1);
+            const ch = name('gone');
+            const events = await watch(b.channels.get(ch));
+            const presence = a.channels.get(ch).presence;
+            await presence.enter('here');
+            assert.equal((await events.next()).action, 'enter');
+            if (when === 'while it is away') {
+              link.off();
+              await within(8000, 'disconnected', a.connection.once('disconnected'));
+            }
+            const left = presence.leave();
+            link.to(cluster.port(at(2)));
+            await within(15000, 'left', left);
+            await connected(a);
+            await eventually('attached again', 'attached', () => a.channels.get(ch).state);
+            assert.equal((await events.next()).action, 'leave');
+            await presence.enter('again'); // what it said before that has been done
+            const m = await events.next();
+            assert.deepEqual([m.action, m.data], ['enter', 'again']);
+            assert.equal(events.size, 0);
+            await presence.leave();
+            assert.equal((await events.next()).action, 'leave');
+            for (const c of [a, b]) assert.deepEqual(await c.channels.get(ch).presence.get(), []);
+            await closed(a, b);
+            link.close();
+          });
+        }
+
         test('a connection that does not come back leaves after its time', async () => {
           const link = await proxy(cluster.port(at(0)));
           const a = await connected(realtime(link.port, { useBinaryProtocol, clientId: 'alice', transportParams: { remainPresentFor: 1500 } }));
