@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,4 +84,32 @@ func TestInstalledSnapshotKeepsWhatIsBehindIt(t *testing.T) {
 			t.Errorf("applied %d, want %d", got, first+15)
 		}
 	})
+}
+
+// What is before a gap is neither on the disk nor in memory any more.
+func TestGapReplacesWhatIsCached(t *testing.T) {
+	session, err := NewMemDisk().start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := newCachedLog(64, session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []uint64{1, 2, 3, 100, 101} {
+		if err := log.StoreLog(&raft.Log{Index: i, Term: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var l raft.Log
+	for _, i := range []uint64{1, 2, 3} {
+		if err := log.GetLog(i, &l); !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("entry %d from before the gap: %+v, %v", i, l, err)
+		}
+	}
+	for _, i := range []uint64{100, 101} {
+		if err := log.GetLog(i, &l); err != nil || l.Index != i {
+			t.Errorf("entry %d: %+v, %v", i, l, err)
+		}
+	}
 }

@@ -133,13 +133,13 @@ func (s *Store) startRaft() error {
 		Timeout:         s.config.RPCTimeout,
 		Logger:          logger,
 	})
-	cache, err := raft.NewLogCache(cachedEntries, s.disk)
+	log, err := newCachedLog(cachedEntries, s.disk)
 	if err == nil {
 		err = checkSnapshots(s.disk)
 	}
 	if err == nil {
 		err = guard(s.disk.file(), func() error {
-			s.raft, err = raft.NewRaft(s.config.raft(logger), s.fsm, cache, s.disk, s.disk, transport)
+			s.raft, err = raft.NewRaft(s.config.raft(logger), s.fsm, log, s.disk, s.disk, transport)
 			return snapshotError(s.disk.file(), err)
 		})
 	}
