@@ -59,6 +59,17 @@ func (n *Network) Reject(a, b string) {
 	n.both(a, b, func(l *link) { l.reject = true })
 }
 
+// Wire makes all of Cut and Reject between a and b at once what it is told: whether what goes from a to b is stopped, whether
+// what comes back is, and whether both are refused.
+func (n *Network) Wire(a, b string, there, back, reject bool) {
+	from, to := netip.MustParseAddr(a), netip.MustParseAddr(b)
+	n.change(func() {
+		l, r := n.linkLocked(from, to), n.linkLocked(to, from)
+		l.cut, r.cut = there, back
+		l.reject, r.reject = reject, reject
+	})
+}
+
 // RefusePort refuses dials between a and b to one port, until it is another one or 0. What is connected stays so.
 func (n *Network) RefusePort(a, b string, port uint16) {
 	n.both(a, b, func(l *link) { l.refused = port })

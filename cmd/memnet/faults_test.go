@@ -113,8 +113,10 @@ func TestCutHoldsBytesUntilHealed(t *testing.T) {
 			}
 			dialed <- time.Since(began)
 		}()
-		time.Sleep(10 * time.Second)
-		n.Heal(ipA, ipB)
+		time.Sleep(5 * time.Second)
+		n.Wire(ipA, ipB, true, true, false) // as it is
+		time.Sleep(5 * time.Second)
+		n.Wire(ipA, ipB, false, false, false)
 		if d := <-got; d != 10*time.Second {
 			t.Errorf("bytes arrived after %v", d)
 		}

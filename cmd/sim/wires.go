@@ -48,16 +48,8 @@ func (s *Sim) rewire(a, b *Node) {
 	there, back := s.cuts[route{a.Index, b.Index}], s.cuts[route{b.Index, a.Index}]
 	rejects := s.rejects[pair(a, b)]
 	s.mu.Unlock()
-	s.Net.Heal(a.IP, b.IP)
-	if there > 0 {
-		s.Net.Cut(a.IP, b.IP, true)
-	}
-	if back > 0 {
-		s.Net.Cut(b.IP, a.IP, true)
-	}
-	if rejects > 0 {
-		s.Net.Reject(a.IP, b.IP)
-	}
+	// In one step: what is held would pass through a wire that is whole for an instant.
+	s.Net.Wire(a.IP, b.IP, there > 0, back > 0, rejects > 0)
 }
 
 // slowWire lets what goes between two nodes take up to a delay for a while, and loses packets.
