@@ -14,12 +14,12 @@ type tenure struct {
 	since     Stamp // all publishes behind it were taken here or by owners whose histories were taken over
 	over      atomic.Bool
 	feeds     atomic.Pointer[feeds] // the copies being kept; never nil
-	behind    atomic.Uint64         // stream of the last whole copy when there is none now, and nobody was told that it misses something; else 0
 	sending   sync.RWMutex          // below partition.mu; see partition.grown
 	tallies   tallies
 
 	// Guarded by partition.mu.
 	keepers  keepers
+	orphan   orphan
 	heritage *replica // found, not taken over yet
 }
 
@@ -198,9 +198,6 @@ func (a *activation) sendTo(f *feed, place CopyPlace, effects []Effect) (some, o
 func (a *activation) perform(effects []Effect, to *feeds) {
 	p, epoch := a.tenure.partition, a.tenure.epoch
 	host := p.host
-	if to.whole == nil && a.tenure.behind.Load() != 0 && acknowledges(effects) {
-		a.tenure.tellBehind()
-	}
 	var published, delivered, refused uint64
 	for i := range effects {
 		e := &effects[i]
@@ -232,23 +229,6 @@ func (a *activation) perform(effects []Effect, to *feeds) {
 		host.counters.deliveries.Add(delivered)
 		host.counters.refused.Add(refused)
 	}
-}
-
-// acknowledges says whether somebody is to see a publish, or the publisher to hear that it was taken.
-func acknowledges(effects []Effect) bool {
-	for i := range effects {
-		switch m := effects[i].Message.(type) {
-		case *Delivery:
-			if effects[i].Copy == 0 {
-				return true
-			}
-		case *Published:
-			if m.Refusal == Accepted {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // propose hands a transition to the log. The answer comes back through the mailbox, which always takes it: there are at

@@ -65,6 +65,41 @@ func TestCopyOutlivesItsLink(t *testing.T) {
 	}
 }
 
+// An owner that has lost its copy and reaches nobody has nobody to tell: it shows and acknowledges nothing until it does.
+func TestOwnerThatReachesNobody(t *testing.T) {
+	inSea(t, 4, func(t *testing.T, w *sea) {
+		a := w.owner
+		a.say()
+		w.settled()
+		mute := func(is bool) {
+			for _, s := range w.ships {
+				if s != a {
+					l := w.link(a.id, s.id)
+					l.mu.Lock()
+					l.mute = is
+					l.mu.Unlock()
+				}
+			}
+		}
+		mute(true)
+		w.sever(w.follower)
+		w.followBy(GatewayID{}, 0)
+		heard := len(a.log)
+		a.say()
+		w.settled()
+		if len(a.asked) != 1 || len(a.log) != heard {
+			t.Fatal("a publish is acknowledged or shown of which nobody else will know")
+		}
+		mute(false)
+		time.Sleep(2 * behindAgain)
+		synctest.Wait()
+		if len(a.asked) != 0 || len(a.log) == heard {
+			t.Fatal("a publish waits for a copy that is known to be lost")
+		}
+		w.rest()
+	})
+}
+
 // Whoever gives its copy to the next owner may die over it. Another whole copy is taken then, and not waited long for.
 func TestGiverDies(t *testing.T) {
 	inSea(t, 3, func(t *testing.T, w *sea) {

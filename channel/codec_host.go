@@ -21,6 +21,7 @@ const (
 	frameCopyHave
 	frameCopyWhole
 	frameCopyBehind
+	frameCopyKnown
 )
 
 const frameTapTold byte = 0xb8
@@ -73,6 +74,9 @@ func AppendToHost(dst []byte, m ToHost) []byte {
 		w.uint(m.Stream)
 	case *CopyBehind:
 		w.byte(frameCopyBehind)
+		w.uint(m.Stream)
+	case *CopyKnown:
+		w.byte(frameCopyKnown)
 		w.uint(m.Stream)
 	case *TapTold:
 		w.byte(frameTapTold)
@@ -135,6 +139,8 @@ func DecodeToHost(frame []byte) (ToHost, error) {
 		m = &CopyWhole{Stream: r.uint()}
 	case frameCopyBehind:
 		m = &CopyBehind{Stream: r.uint()}
+	case frameCopyKnown:
+		m = &CopyKnown{Stream: r.uint()}
 	case frameTapTold:
 		m = &TapTold{Stream: r.uint(), App: r.string(), Name: r.string(), Serial: r.string()}
 	case frameLeft:

@@ -127,6 +127,7 @@ var toHostSamples = map[string]ToHost{
 	}},
 	"copy_whole":  &CopyWhole{Stream: 7},
 	"copy_behind": &CopyBehind{Stream: 1 << 33},
+	"copy_known":  &CopyKnown{Stream: 1 << 33},
 	"copy_end":    &CopyEnd{Stream: 7, Complete: true, Parts: 3},
 	"copied":      &Copied{Stream: 7, App: "demo", Name: "chat:a", Serial: "01726585978590-002@abc", Old: true},
 	"copy_fetch":  &CopyFetch{Stream: 1 << 40, Take: true, Back: 2},

@@ -58,7 +58,8 @@
 // it is shown, delivered and acknowledged when the follower has it, so that nobody has seen what the next owner would not
 // know. What was published before the copy began is sent along in parts, a few unconfirmed at a time, and until all of it
 // is there the copy before is the one that is waited for, if there is one ([Host.Parted] ends it). Without a whole copy
-// nothing waits: what is published then dies with its owner, and all members are told that older copies are behind.
+// nothing waits: what is published then dies with its owner. All members are told that older copies are behind, and the
+// first publish waits until one has heard.
 //
 // A new owner asks all live members what they have of the tenure before: the former owner if it lives, its followers. It
 // takes over the latest whole copy, unless it is behind; a search that hears nothing for 2 s (4 s from who hands it over) is

@@ -125,11 +125,8 @@ func (p *partition) arrange() {
 	}
 	now := t.feeds.Load()
 	if f := now.whole; f != nil && f.follower != t.keepers.whole {
-		// Nothing waits for it any more.
-		t.behind.Store(f.stream)
-		now = &feeds{growing: now.growing}
-		t.feeds.Store(now)
-		p.tellPending(Input{Kind: InCopied})
+		p.bereave(f)
+		now = t.feeds.Load()
 	}
 	if f := now.growing; f != nil && f.follower != t.keepers.growing {
 		now = &feeds{whole: now.whole}
@@ -184,7 +181,7 @@ func (p *partition) grown() {
 	f, before := now.growing, now.whole
 	t.sending.Lock()
 	t.feeds.Store(&feeds{whole: f})
-	t.behind.Store(0)
+	t.orphan = orphan{}
 	told := p.sendHost(f, &CopyWhole{Stream: f.stream})
 	t.sending.Unlock()
 	f.before = before
@@ -224,6 +221,9 @@ func (p *partition) broken(f *feed) {
 	defer p.mu.Unlock()
 	if t := p.tenure; t != nil && t.feeds.Load().with(f.stream) == f {
 		p.lost(f.follower)
+		if t.orphan.feed == f && !t.orphan.telling {
+			p.tellBehind()
+		}
 	}
 	if p.gift == f {
 		p.endGift()

@@ -73,7 +73,9 @@ func (h *Host) FromHost(from GatewayID, part uint32, epoch uint64, m ToHost) boo
 	case *CopyWhole:
 		p.wholeCopy(from, epoch, m)
 	case *CopyBehind:
-		p.fellBehind(epoch, m)
+		p.fellBehind(from, epoch, m)
+	case *CopyKnown:
+		p.behindKnown(epoch, m)
 	case *Copied:
 		p.confirmed(from, epoch, m)
 	case *CopyFetch:
@@ -519,6 +521,14 @@ func (p *partition) care() (wake time.Duration) {
 	}
 	if l := p.lineage; l != nil {
 		wake = max(min(l.deadline, l.againAt), now+time.Millisecond)
+	}
+	if t := p.tenure; t != nil && t.orphan.telling {
+		if now >= t.orphan.againAt {
+			p.tellBehind()
+		}
+		if at := t.orphan.againAt; t.orphan.telling && (wake == 0 || at < wake) {
+			wake = at
+		}
 	}
 	if r := p.remains; r != nil && now >= r.until {
 		p.remains = nil

@@ -23,7 +23,7 @@ func (h *Host) Prepared(part uint32, epoch uint64, node string) bool {
 		return false
 	}
 	f := p.tenure.feeds.Load().whole
-	return f != nil && f.to.Node == node
+	return f != nil && f != p.tenure.orphan.feed && f.to.Node == node
 }
 
 // Opened says whether a partition is served here under this epoch, or is another's by now.

@@ -73,7 +73,10 @@ func (p *partition) init(h *Host, l *layout, id uint32) {
 func (p *partition) stage() (at stage, copied bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.at, p.host.cfg.Hosts == nil || p.at == serving && p.tenure.feeds.Load().whole != nil
+	if p.host.cfg.Hosts == nil {
+		return p.at, true
+	}
+	return p.at, p.at == serving && p.tenure.feeds.Load().whole != nil && p.tenure.orphan.feed == nil
 }
 
 // nudge makes the partition look at the member set and the barrier. One nudge waiting is enough.
@@ -232,7 +235,9 @@ func (p *partition) end() unserved {
 	p.waiting = nil
 	p.tenure.over.Store(true)
 	to := p.tenure.feeds.Load()
-	p.lastFed = to.whole
+	if p.lastFed = to.whole; p.lastFed == p.tenure.orphan.feed {
+		p.lastFed = nil
+	}
 	if to.growing != nil {
 		p.freeSlot(to.growing)
 	}
