@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -16,11 +17,10 @@ const readerIP = "10.3.0.1"
 // readWait bounds one request.
 const readWait = 3 * time.Second
 
-// Reader reads what nodes tell over HTTP. Its methods may be called from one goroutine at a time.
+// Reader reads what nodes tell over HTTP. Its methods may be called from any goroutine.
 type Reader struct {
 	sim *Sim
 	web *http.Client
-	log []Event // as followed over time, from whichever node answered
 }
 
 // get reads one JSON answer of a node. next is the address of the page that follows, "" when there is none.
@@ -132,26 +132,35 @@ func (r *Reader) List(ctx context.Context, limit int, node func(page int) int) (
 }
 
 // follow reads events and snapshots again and again, from changing nodes, until ctx ends. Nodes that do not answer are
-// passed over: only what they do answer is judged.
+// passed over: only what they do answer is judged. Events are asked of the next node at once then, since they are forgotten
+// some day, and not behind snapshots, which may hang.
 func (r *Reader) follow(ctx context.Context, every time.Duration) {
-	for turn := 0; ; turn++ {
-		select {
-		case <-ctx.Done():
-			r.sim.rec.record(func(h *History) { h.Logs = append(h.Logs, r.log) })
-			return
-		case <-time.After(every):
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for turn := 0; !pause(ctx.Done(), every); turn++ {
+			if snap, err := r.Snapshot(ctx, turn%len(r.sim.Addresses()), 5+turn%7); err == nil {
+				r.sim.rec.record(func(h *History) { h.Snapshots = append(h.Snapshots, snap) })
+			}
+			r.web.CloseIdleConnections() // what a node comes to is not to hang on an old connection
 		}
-		node := turn % len(r.sim.Addresses())
-		after := uint64(0)
-		if len(r.log) > 0 {
-			after = r.log[len(r.log)-1].Seq
+	})
+	var log []Event
+	for turn := 0; !pause(ctx.Done(), every); turn++ {
+		nodes := len(r.sim.Addresses())
+		for i := range nodes {
+			after := uint64(0)
+			if len(log) > 0 {
+				after = log[len(log)-1].Seq
+			}
+			soon, cancel := context.WithTimeout(ctx, time.Second)
+			evs, err := r.Events(soon, (turn+i)%nodes, after)
+			cancel()
+			if err == nil {
+				log = append(log, evs...)
+				break
+			}
 		}
-		if evs, err := r.Events(ctx, node, after); err == nil {
-			r.log = append(r.log, evs...)
-		}
-		if snap, err := r.Snapshot(ctx, node, 5+turn%7); err == nil {
-			r.sim.rec.record(func(h *History) { h.Snapshots = append(h.Snapshots, snap) })
-		}
-		r.web.CloseIdleConnections() // what a node comes to is not to hang on an old connection
 	}
+	r.sim.rec.record(func(h *History) { h.Logs = append(h.Logs, log) })
 }
