@@ -42,31 +42,22 @@ func (n *Network) DuplicatePackets(a, b string, p float64) {
 	n.both(a, b, func(l *link) { l.duplicate = p })
 }
 
-// Cut stops what goes from a to b and, unless oneway, from b to a.
-func (n *Network) Cut(a, b string, oneway bool) {
-	from, to := netip.MustParseAddr(a), netip.MustParseAddr(b)
-	n.change(func() {
-		n.linkLocked(from, to).cut = true
-		if !oneway {
-			n.linkLocked(to, from).cut = true
-		}
-	})
+// Wiring is what goes between two addresses.
+type Wiring struct {
+	There, Back bool // cut: what is sent from the first to the second is held, and what comes back
+	// Reject refuses all, as a firewall does that answers with a reset: dials are refused, a connection is reset when it next
+	// sends, packets vanish.
+	Reject bool
 }
 
-// Reject refuses what goes between a and b, as a firewall does that answers with a reset: dials are refused, a
-// connection is reset when it next sends, packets vanish.
-func (n *Network) Reject(a, b string) {
-	n.both(a, b, func(l *link) { l.reject = true })
-}
-
-// Wire makes all of Cut and Reject between a and b at once what it is told: whether what goes from a to b is stopped, whether
-// what comes back is, and whether both are refused.
-func (n *Network) Wire(a, b string, there, back, reject bool) {
+// Wire says what goes between a and b from now on; the zero Wiring is a whole wire, on which what was held arrives now. All
+// changes in one step: nothing passes between two faults.
+func (n *Network) Wire(a, b string, w Wiring) {
 	from, to := netip.MustParseAddr(a), netip.MustParseAddr(b)
 	n.change(func() {
-		l, r := n.linkLocked(from, to), n.linkLocked(to, from)
-		l.cut, r.cut = there, back
-		l.reject, r.reject = reject, reject
+		there, back := n.linkLocked(from, to), n.linkLocked(to, from)
+		there.cut, back.cut = w.There, w.Back
+		there.reject, back.reject = w.Reject, w.Reject
 	})
 }
 
@@ -75,12 +66,7 @@ func (n *Network) RefusePort(a, b string, port uint16) {
 	n.both(a, b, func(l *link) { l.refused = port })
 }
 
-// Heal ends Cut and Reject between a and b. What was held arrives now.
-func (n *Network) Heal(a, b string) {
-	n.both(a, b, func(l *link) { l.cut, l.reject = false, false })
-}
-
-// HealAll ends every Cut, Reject, Isolate and Pause. Delays and packet loss stay, and killed hosts stay dead.
+// HealAll makes every wire whole and ends every Isolate and Pause. Delays and packet loss stay, and killed hosts stay dead.
 func (n *Network) HealAll() {
 	n.change(func() {
 		for _, l := range n.links {

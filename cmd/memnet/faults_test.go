@@ -97,7 +97,7 @@ func TestExitClosesInOrder(t *testing.T) {
 func TestCutHoldsBytesUntilHealed(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network) {
 		a, b := pair(t, n)
-		n.Cut(ipA, ipB, false)
+		n.Wire(ipA, ipB, Wiring{There: true, Back: true})
 		mustWrite(t, a, "held")
 		got := make(chan time.Duration)
 		began := time.Now()
@@ -114,9 +114,9 @@ func TestCutHoldsBytesUntilHealed(t *testing.T) {
 			dialed <- time.Since(began)
 		}()
 		time.Sleep(5 * time.Second)
-		n.Wire(ipA, ipB, true, true, false) // as it is
+		n.Wire(ipA, ipB, Wiring{There: true, Back: true}) // as it is
 		time.Sleep(5 * time.Second)
-		n.Wire(ipA, ipB, false, false, false)
+		n.Wire(ipA, ipB, Wiring{})
 		if d := <-got; d != 10*time.Second {
 			t.Errorf("bytes arrived after %v", d)
 		}
@@ -124,9 +124,9 @@ func TestCutHoldsBytesUntilHealed(t *testing.T) {
 			t.Errorf("dial succeeded after %v", d)
 		}
 		// A long cut without bytes under way leaves the connection whole, and the wait above is forgotten.
-		n.Cut(ipA, ipB, false)
+		n.Wire(ipA, ipB, Wiring{There: true, Back: true})
 		time.Sleep(time.Hour)
-		n.Heal(ipA, ipB)
+		n.Wire(ipA, ipB, Wiring{})
 		mustWrite(t, b, "still here")
 		mustRead(t, a, "still here")
 	})
@@ -135,7 +135,7 @@ func TestCutHoldsBytesUntilHealed(t *testing.T) {
 func TestLongCutBreaksTheSender(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network) {
 		a, b := pair(t, n)
-		n.Cut(ipA, ipB, false)
+		n.Wire(ipA, ipB, Wiring{There: true, Back: true})
 		time.Sleep(time.Minute)
 		mustWrite(t, a, "lost")
 		began := time.Now()
@@ -143,7 +143,7 @@ func TestLongCutBreaksTheSender(t *testing.T) {
 		if d := time.Since(began); d != BreakAfter {
 			t.Errorf("broke after %v", d)
 		}
-		n.Heal(ipA, ipB)
+		n.Wire(ipA, ipB, Wiring{})
 		// The receiver's side is half open until it speaks.
 		b.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := b.Read(make([]byte, 1)); !err.(net.Error).Timeout() {
@@ -159,7 +159,7 @@ func TestOneWayCut(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network) {
 		n.SetBreakAfter(5 * time.Second)
 		a, b := pair(t, n)
-		n.Cut(ipA, ipB, true)
+		n.Wire(ipA, ipB, Wiring{There: true})
 		mustWrite(t, b, "through")
 		mustRead(t, a, "through")
 		// The acknowledgement cannot come back, so the sender gives up although its bytes arrived.
@@ -208,7 +208,7 @@ func TestReject(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network) {
 		a, b := pair(t, n)
 		n.Host(ipB).Listen(":1")
-		n.Reject(ipA, ipB)
+		n.Wire(ipA, ipB, Wiring{Reject: true})
 		if _, err := n.Host(ipA).Dial(t.Context(), ipB+":1"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("dial: %v", err)
 		}
@@ -271,9 +271,9 @@ func TestPackets(t *testing.T) {
 		if got := recv(); got != "one" || time.Since(began) != 20*time.Millisecond {
 			t.Errorf("got %q after %v", got, time.Since(began))
 		}
-		n.Cut(ipA, ipB, true)
+		n.Wire(ipA, ipB, Wiring{There: true})
 		send("cut")
-		n.Heal(ipA, ipB)
+		n.Wire(ipA, ipB, Wiring{})
 		if got := recv(); got != "" {
 			t.Errorf("got %q over a cut", got)
 		}

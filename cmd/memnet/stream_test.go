@@ -310,7 +310,7 @@ func TestConnectionsNobodyAcceptedAreReset(t *testing.T) {
 func TestDialEndsWithItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, n *Network) {
 		n.Host(ipB).Listen(":1")
-		n.Cut(ipA, ipB, false)
+		n.Wire(ipA, ipB, Wiring{There: true, Back: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := n.Host(ipA).Dial(ctx, ipB+":1"); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"innkeeper/cmd/memnet"
+)
 
 // What the wires between nodes are like where nothing hurts them.
 const (
@@ -48,8 +52,7 @@ func (s *Sim) rewire(a, b *Node) {
 	there, back := s.cuts[route{a.Index, b.Index}], s.cuts[route{b.Index, a.Index}]
 	rejects := s.rejects[pair(a, b)]
 	s.mu.Unlock()
-	// In one step: what is held would pass through a wire that is whole for an instant.
-	s.Net.Wire(a.IP, b.IP, there > 0, back > 0, rejects > 0)
+	s.Net.Wire(a.IP, b.IP, memnet.Wiring{There: there > 0, Back: back > 0, Reject: rejects > 0})
 }
 
 // slowWire lets what goes between two nodes take up to a delay for a while, and loses packets.
