@@ -3,8 +3,8 @@ package channel
 // Frames between hosts. The owner of a partition keeps a copy of its history with a follower, and whoever becomes the
 // owner next takes it over from whom has one. All of one stream come in order on one link.
 
-// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *CopyWhole, *CopyBehind, *CopyKnown, *Copied, *CopyFetch, *CopyHave, *Left,
-// *TapTold, *PastAsk, *PastHave, *PastTake or *PastPage.
+// ToHost is what a host says to another: *CopyBegin, *CopyPart, *CopyEnd, *CopyWhole, *CopyBehind, *CopyKnown, *Copied,
+// *CopyFetch, *CopyHave, *Left, *TapTold, *PastAsk, *PastHave, *PastTake or *PastPage.
 type ToHost interface{ toHost() }
 
 // CopyBegin begins a copy of a partition's history. It replaces what the receiver has of earlier ones.

@@ -46,7 +46,8 @@ func (d *desk) deaths(view *View, now time.Duration) map[Peer]string {
 		case p == d.c.me:
 		case d.overtaken(p, now):
 			causes[p] = "another boot of the node runs"
-		case cfg.TrustRefused && refused(refusers(view, reports, p, now), d.c.me.Node, p, d.rosters.known(p, reports[p.Node], now, cfg.LeaseTTL+cfg.LeaseMargin)):
+		case cfg.TrustRefused && refused(refusers(view, reports, p, now), d.c.me.Node, p,
+			d.rosters.known(p, reports[p.Node], now, cfg.LeaseTTL+cfg.LeaseMargin)):
 			causes[p] = "its connections broke and its address refuses new ones"
 		case now >= max(d.heard[p], d.since)+cfg.LeaseTTL+cfg.LeaseMargin:
 			causes[p] = "its lease ran out"
