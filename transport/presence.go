@@ -90,21 +90,21 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 // hold is a connection with members on a channel. The gateway that has the connection answers for its members: what it
 // says of them to an owner that is new counts over what that one may know. Owned by the shard.
 type hold struct {
-	ch       *localChannel
-	id       string // of the connection
-	conn     *conn  // nil while the connection is lost
-	fixed    bool   // there never was one, and the members stay
-	era      uint64
-	remainMs int64
-	taken    int64 // the owner has answered all changes with a msgSerial below
-	whole    bool  // members are all that the owner has answered; else it may know more
-	members  map[string]channel.Member
-	pending  []*request      // changes that are not answered, in order
-	left     map[string]left // members whose client said that they leave, by client id
-	leftMost int             // of them before old ones are forgotten
-	changed  bool            // has to be registered
-	until    time.Time       // lost: the end of it
-	lapse    *time.Timer
+	ch         *localChannel
+	id         string // of the connection
+	conn       *conn  // nil while the connection is lost
+	fixed      bool   // there never was one, and the members stay
+	era        uint64
+	remainMs   int64
+	taken      int64 // the owner has answered all changes with a msgSerial below
+	whole      bool  // members are all that the owner has answered; else it may know more
+	members    map[string]channel.Member
+	pending    []*request       // changes that are not answered, in order
+	leaves     map[string]leave // members whose client said that they leave, by client id
+	leavesMost int              // of them before old ones are forgotten
+	changed    bool             // has to be registered
+	until      time.Time        // lost: the end of it
+	lapse      *time.Timer
 }
 
 // holdFor is the hold of an attachment's connection, made or taken over when it has none.
@@ -151,7 +151,7 @@ func (s *shard) changePresence(p *partition, o *presenceOrder) {
 		return
 	}
 	h := s.holdFor(o.a)
-	o.r.message = h.withoutLeft(o.r.message.(*channel.PresenceChange), time.Now(), s.g.cfg.ConnectionStateTTL)
+	o.r.message = h.withoutReentries(o.r.message.(*channel.PresenceChange), time.Now(), s.g.cfg.ConnectionStateTTL)
 	h.pending = append(h.pending, o.r)
 	o.r.hold = h
 	s.request(p, o.r)

@@ -9,7 +9,7 @@ import (
 	"innkeeper/channel"
 )
 
-func TestWithoutLeft(t *testing.T) {
+func TestWithoutReentries(t *testing.T) {
 	now, remember := time.Unix(1000, 0), 2*time.Minute
 	change := func(serial int, members ...channel.Member) *channel.PresenceChange {
 		return &channel.PresenceChange{ConnID: "c", ID: fmt.Sprintf("c:%d", serial), MsgSerial: int64(serial), Members: members}
@@ -35,7 +35,7 @@ func TestWithoutLeft(t *testing.T) {
 		var got []string
 		for _, c := range tc.said {
 			before := slices.Clone(c.Members)
-			got = clientsOf(h.withoutLeft(c, now, remember).Members)
+			got = clientsOf(h.withoutReentries(c, now, remember).Members)
 			if !slices.EqualFunc(before, c.Members, func(a, b channel.Member) bool { return a.ClientID == b.ClientID }) {
 				t.Errorf("%s: what the client said is changed, which others may read", tc.name)
 			}
@@ -53,8 +53,8 @@ func TestLeavesAreForgotten(t *testing.T) {
 	for i := range 100_000 {
 		now = now.Add(100 * time.Millisecond)
 		c := &channel.PresenceChange{ConnID: "c", ID: fmt.Sprintf("c:%d", i), Members: []channel.Member{{Action: channel.Leave, ClientID: fmt.Sprint("guest-", i)}}}
-		h.withoutLeft(c, now, 2*time.Minute)
-		most = max(most, len(h.left))
+		h.withoutReentries(c, now, 2*time.Minute)
+		most = max(most, len(h.leaves))
 	}
 	if most > 2500 { // 1,200 in two minutes
 		t.Errorf("%d leaves are remembered", most)
