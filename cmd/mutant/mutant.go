@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Edit is one place of the source that reads otherwise.
@@ -32,8 +33,13 @@ func (e Edit) Apply(root string) (string, error) {
 	return strings.Replace(string(text), e.Old, e.New, 1), nil
 }
 
+// patience is how long tests may run with a bug. Most end within seconds, but a bug may also keep them from ending: in a
+// bubble of fake time, what tries again without a pause does so for ever.
+const patience = time.Minute
+
 // Test runs the tests of a package whose names match run, against the module at root with the edits, and returns what they
-// print. passed says that they did; an error, that it could not be tried. Files are made in dir.
+// print. passed says that they did; an error, that it could not be tried. Tests that run for more than a minute fail with
+// Go's panic about it. Files are made in dir.
 func Test(ctx context.Context, root, dir, pkg, run string, edits ...Edit) (printed string, passed bool, err error) {
 	replaced := map[string]string{}
 	for i, e := range edits {
@@ -55,7 +61,7 @@ func Test(ctx context.Context, root, dir, pkg, run string, edits ...Edit) (print
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		return "", false, err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-short", "-failfast", "-vet=off", "-count=1", "-overlay", overlay, "-run", run, pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-short", "-failfast", "-vet=off", "-count=1", "-timeout", patience.String(), "-overlay", overlay, "-run", run, pkg)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil, nil
