@@ -45,7 +45,7 @@ const (
 )
 
 // assemble has clients enter, and change what they say, until ctx ends.
-func assemble(ctx context.Context, procs []*proc, script string) *assembly {
+func assemble(ctx context.Context, procs []*proc, path string) *assembly {
 	s := &assembly{procs: procs, leaves: map[leaveSeen]string{}}
 	var addrs []string
 	for _, p := range procs {
@@ -59,7 +59,7 @@ func assemble(ctx context.Context, procs []*proc, script string) *assembly {
 		s.raw = append(s.raw, a)
 		s.watching.Go(func() { a.attend(ctx) })
 	}
-	s.sdk, s.why = startAttendants(script, procs, s.channels)
+	s.sdk, s.why = startAttendants(path, procs, s.channels)
 	s.watching.Go(func() { s.stir(ctx) })
 	return s
 }

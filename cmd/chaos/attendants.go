@@ -25,8 +25,8 @@ type attendantsView struct {
 }
 
 // startAttendants starts the script and waits until its clients are present. Where it cannot, it says why.
-func startAttendants(script string, procs []*proc, channels []string) (*attendants, string) {
-	child, why := startListener(script, procs, channels)
+func startAttendants(path string, procs []*proc, channels []string) (*attendants, string) {
+	child, why := startListener(path, procs, channels)
 	if child == nil {
 		return nil, why
 	}

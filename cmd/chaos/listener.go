@@ -7,18 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 )
 
 // listener is a child process with unmodified clients of an official SDK that subscribe to channels.
 type listener struct {
-	cmd   *exec.Cmd
-	input io.WriteCloser
+	*script
 	lines *bufio.Scanner
 }
 
@@ -26,39 +21,18 @@ type listener struct {
 const listenerMax = time.Minute
 
 // startListener starts the script and waits until its clients are attached. Where it cannot, it says why.
-func startListener(script string, procs []*proc, names []string) (*listener, string) {
-	if script == "" {
-		return nil, "it was not asked for"
-	}
-	if _, err := exec.LookPath("node"); err != nil {
-		return nil, "there is no Node"
-	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(script), "node_modules", "ably")); err != nil {
-		return nil, "the SDK is not installed; run npm ci in scripts/sdk"
-	}
+func startListener(path string, procs []*proc, names []string) (*listener, string) {
 	var ports []int
 	for _, p := range procs {
 		_, port, _ := net.SplitHostPort(p.listen)
 		n, _ := strconv.Atoi(port)
 		ports = append(ports, n)
 	}
-	arg, err := json.Marshal(map[string]any{"key": demoKey, "ports": ports, "channels": names})
-	if err != nil {
-		return nil, err.Error()
+	c, out, why := startScript(path, map[string]any{"key": demoKey, "ports": ports, "channels": names})
+	if c == nil {
+		return nil, why
 	}
-	l := &listener{cmd: exec.Command("node", script, string(arg))}
-	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	l.cmd.Stderr = os.Stderr
-	out, err := l.cmd.StdoutPipe()
-	if err == nil {
-		l.input, err = l.cmd.StdinPipe()
-	}
-	if err == nil {
-		err = l.cmd.Start()
-	}
-	if err != nil {
-		return nil, err.Error()
-	}
+	l := &listener{script: c}
 	l.lines = bufio.NewScanner(out)
 	l.lines.Buffer(nil, 64<<20)
 	if _, err := l.line(); err != nil {

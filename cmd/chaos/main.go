@@ -14,11 +14,11 @@
 // with "innk-", and they go when the campaign ends. It cuts, narrows and unplugs what lies between them; elsewhere it uses
 // 127.0.1.x and leaves the network alone. Both end every process they started, by its id, and no other.
 //
-// Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is done and taken back), network.go, agent.go and sdk.go (the
-// clients), campaign.go (the course), isolation.go, figures.go, report.go and picture.go. What is a violation is decided by
-// cmd/checker. For messages: continuity.go (the course), talker.go and listener.go (the clients), ledger.go (the judge),
-// copies.go (what the next kill would take along); for presence attendee.go and attendants.go (the clients), assembly.go (the
-// judge); recut.go for the change of the number of partitions.
+// Read rolling.go with guest.go (the rolling restart); for the campaign schedule.go (what may happen), strike.go (how it is
+// done and taken back), network.go, agent.go and flapper.go (the clients), campaign.go (the course), isolation.go, figures.go,
+// report.go and picture.go. What is a violation is decided by cmd/checker. For messages: continuity.go (the course), talker.go
+// and listener.go (the clients), ledger.go (the judge), copies.go (what the next kill would take along); for presence
+// attendee.go and attendants.go (the clients), assembly.go (the judge); recut.go for the change of the number of partitions.
 package main
 
 import (

@@ -7,10 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"innkeeper/cmd/checker"
@@ -18,25 +15,15 @@ import (
 
 // flapper is a child process with unmodified clients of an official SDK.
 type flapper struct {
-	cmd   *exec.Cmd
-	input io.WriteCloser
-	done  chan struct{}
+	*script
+	done chan struct{}
 }
 
 // sdkClients is how many clients of the SDK take part.
 const sdkClients = 8
 
 // startFlapper starts the script. Where it cannot, it says why, and the campaign goes on without.
-func startFlapper(script string, seed uint64, procs []*proc, names []string, w *witness) (*flapper, string) {
-	if script == "" {
-		return nil, "it was not asked for"
-	}
-	if _, err := exec.LookPath("node"); err != nil {
-		return nil, "there is no Node"
-	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(script), "node_modules", "ably")); err != nil {
-		return nil, "the SDK is not installed; run npm ci in scripts/sdk"
-	}
+func startFlapper(path string, seed uint64, procs []*proc, names []string, w *witness) (*flapper, string) {
 	type place struct {
 		Name string `json:"name"`
 		Host string `json:"host"`
@@ -48,23 +35,11 @@ func startFlapper(script string, seed uint64, procs []*proc, names []string, w *
 		n, _ := strconv.Atoi(port)
 		nodes = append(nodes, place{p.name, host, n})
 	}
-	arg, err := json.Marshal(map[string]any{"seed": seed, "clients": sdkClients, "key": demoKey, "nodes": nodes, "channels": names})
-	if err != nil {
-		return nil, err.Error()
+	c, out, why := startScript(path, map[string]any{"seed": seed, "clients": sdkClients, "key": demoKey, "nodes": nodes, "channels": names})
+	if c == nil {
+		return nil, why
 	}
-	f := &flapper{cmd: exec.Command("node", script, string(arg)), done: make(chan struct{})}
-	f.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	f.cmd.Stderr = os.Stderr
-	out, err := f.cmd.StdoutPipe()
-	if err == nil {
-		f.input, err = f.cmd.StdinPipe()
-	}
-	if err == nil {
-		err = f.cmd.Start()
-	}
-	if err != nil {
-		return nil, err.Error()
-	}
+	f := &flapper{script: c, done: make(chan struct{})}
 	go f.read(out, w)
 	return f, ""
 }
