@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"innkeeper/channel"
+	"innkeeper/transport/opaque"
 )
 
 // How many channels a page may hold.
@@ -99,13 +99,13 @@ func cursorText(p channel.Position) string {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(p.App)))
 	b = append(b, p.App...)
 	b = append(b, p.Name...)
-	return base64.RawURLEncoding.EncodeToString(b)
+	return opaque.Text(b)
 }
 
 func parseCursor(text string) (p channel.Position, err error) {
 	const head = 1 + 8 + 2
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < head || b[0] != cursorVersion || !utf8.Valid(b[head:]) {
+	b, ok := opaque.Bytes(text)
+	if !ok || len(b) < head || b[0] != cursorVersion || !utf8.Valid(b[head:]) {
 		return p, errCursor
 	}
 	n := int(binary.BigEndian.Uint16(b[9:]))

@@ -4,12 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"innkeeper/transport/opaque"
 	"innkeeper/transport/protocol"
 )
 
@@ -38,7 +38,7 @@ const (
 func NewConnectionID() string {
 	var b [connectionIDBytes]byte
 	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
+	return opaque.Text(b[:])
 }
 
 // BootTag is how a connection key names one start of a node.
@@ -55,7 +55,7 @@ func (c *ConnectionKey) Text(k *Keys, keyName string, now time.Time) string {
 	b = binary.BigEndian.AppendUint64(b, c.Boot)
 	key, _ := k.LookupName(keyName)
 	b = append(b, key.signConnection(c.ID, b, c.ClientID)...)
-	return c.ID + "!" + base64.RawURLEncoding.EncodeToString(append(b, c.ClientID...))
+	return c.ID + "!" + opaque.Text(append(b, c.ClientID...))
 }
 
 // ReadConnectionKey reads a key that was given to a client with the API key keyName. Text that cannot be one is 80018; one
@@ -87,8 +87,8 @@ func (k *Keys) ReadConnectionKeyOf(app, text string) (*ConnectionKey, *protocol.
 // splitConnectionKey takes a key's text apart without believing it.
 func splitConnectionKey(text string) (c *ConnectionKey, signed, mac []byte, err *protocol.ErrorInfo) {
 	id, rest, _ := strings.Cut(text, "!")
-	b, bad := base64.RawURLEncoding.DecodeString(rest)
-	if bad != nil || len(id) != base64.RawURLEncoding.EncodedLen(connectionIDBytes) || strings.ContainsAny(id, ":\r\n") ||
+	b, ok := opaque.Bytes(rest)
+	if !ok || len(id) != opaque.Len(connectionIDBytes) || strings.ContainsAny(id, ":\r\n") ||
 		len(b) < keyFixedBytes || len(b) > keyFixedBytes+clientIDBytesMax || !utf8.Valid(b[keyFixedBytes:]) {
 		return nil, nil, nil, protocol.Errorf(protocol.CodeBadConnectionKey, "the connection key is malformed")
 	}

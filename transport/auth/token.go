@@ -6,12 +6,12 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"strings"
 	"time"
 
+	"innkeeper/transport/opaque"
 	"innkeeper/transport/protocol"
 )
 
@@ -89,7 +89,7 @@ func (t *Token) text(key *Key) string {
 		}
 	}
 	b = sealer(key).Seal(b, b[open:open+tokenNonce], plain, []byte(key.App+string(b[:open])))
-	return key.App + "." + base64.RawURLEncoding.EncodeToString(b)
+	return key.App + "." + opaque.Text(b)
 }
 
 func appendText(b []byte, s string) []byte {
@@ -99,8 +99,8 @@ func appendText(b []byte, s string) []byte {
 // readToken reads a token of ours: 40145 when it cannot be one, 40143 when its key is unknown or did not seal it.
 func (k *Keys) readToken(text string) (*Token, Key, *protocol.ErrorInfo) {
 	app, rest, _ := strings.Cut(text, ".")
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(rest, "="))
-	if err != nil || len(b) < 2 || b[0] != tokenVersion {
+	b, ok := opaque.Bytes(strings.TrimRight(rest, "="))
+	if !ok || len(b) < 2 || b[0] != tokenVersion {
 		return nil, Key{}, protocol.Errorf(protocol.CodeBadToken, "invalid token format: %s", errToken)
 	}
 	r := reader{rest: b[1:]}

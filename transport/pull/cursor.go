@@ -1,12 +1,12 @@
 package pull
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"unicode/utf8"
 
 	"innkeeper/cluster/ring"
+	"innkeeper/transport/opaque"
 )
 
 // cursor is where a listing goes on. To clients it is opaque text, so that it can change.
@@ -36,16 +36,16 @@ func (c cursor) text() string {
 	b = binary.BigEndian.AppendUint64(b, c.listing)
 	b = binary.BigEndian.AppendUint64(b, c.at.Hash)
 	b = append(b, c.at.Name...)
-	return base64.RawURLEncoding.EncodeToString(b)
+	return opaque.Text(b)
 }
 
 // parseCursor reads what text wrote and refuses everything else.
 func parseCursor(text string) (cursor, error) {
-	if len(text) > base64.RawURLEncoding.EncodedLen(cursorHead+cursorNameMax) {
+	if len(text) > opaque.Len(cursorHead+cursorNameMax) {
 		return cursor{}, errCursor
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < cursorHead || b[0] != cursorVersion || !utf8.Valid(b[cursorHead:]) {
+	b, ok := opaque.Bytes(text)
+	if !ok || len(b) < cursorHead || b[0] != cursorVersion || !utf8.Valid(b[cursorHead:]) {
 		return cursor{}, errCursor
 	}
 	return cursor{

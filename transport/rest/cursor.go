@@ -1,11 +1,11 @@
 package rest
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"strings"
 
 	"innkeeper/channel"
+	"innkeeper/transport/opaque"
 	"innkeeper/transport/protocol"
 )
 
@@ -19,14 +19,14 @@ func formatCursor(p channel.Position) string {
 	b = append(b, p.App...)
 	b = append(b, 0)
 	b = append(b, p.Name...)
-	return base64.RawURLEncoding.EncodeToString(b)
+	return opaque.Text(b)
 }
 
 // parseCursor reads a cursor of an app. Text that is none is 40003; one of another version of the server is 40011, which
 // tells the client to start again.
 func parseCursor(text, app string) (channel.Position, *protocol.ErrorInfo) {
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) < 1+8+1 {
+	b, ok := opaque.Bytes(text)
+	if !ok || len(b) < 1+8+1 {
 		return channel.Position{}, protocol.Errorf(protocol.CodeBadParamValue, "cursor %.100q is not one this server gave", text)
 	}
 	if b[0] != cursorVersion {

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/opaque"
 	"innkeeper/transport/protocol"
 )
 
@@ -96,7 +96,7 @@ func (c *call) rosterLink(rel string, p roster) {
 	set("clientId", p.clientID)
 	set("connectionId", p.connID)
 	if p.after[0] != "" {
-		set("cursor", base64.RawURLEncoding.EncodeToString([]byte(p.after[0]+"\x00"+p.after[1])))
+		set("cursor", opaque.Text([]byte(p.after[0]+"\x00"+p.after[1])))
 	}
 	set("format", c.query.Get("format"))
 	set("v", c.query.Get("v"))
@@ -107,9 +107,9 @@ func parseMember(text string) (after [2]string, err *protocol.ErrorInfo) {
 	if text == "" {
 		return after, nil
 	}
-	b, bad := base64.RawURLEncoding.DecodeString(text)
+	b, read := opaque.Bytes(text)
 	conn, client, ok := strings.Cut(string(b), "\x00")
-	if bad != nil || !ok || conn == "" {
+	if !read || !ok || conn == "" {
 		return after, protocol.Errorf(protocol.CodeBadParamValue, "cursor %.100q is not one this server gave", text)
 	}
 	return [2]string{conn, client}, nil

@@ -531,10 +531,8 @@ func TestCursor(t *testing.T) {
 func FuzzCursor(f *testing.F) {
 	f.Add(formatCursor(channel.Position{Hash: 5, App: "demo", Name: "x"}))
 	f.Fuzz(func(t *testing.T, s string) {
-		if p, err := parseCursor(s, "demo"); err == nil {
-			if again, err := parseCursor(formatCursor(p), "demo"); err != nil || again != p {
-				t.Fatalf("%q: %+v, %+v, %v", s, p, again, err)
-			}
+		if p, err := parseCursor(s, "demo"); err == nil && formatCursor(p) != s {
+			t.Fatalf("%q is read as %+v and written as %q", s, p, formatCursor(p))
 		}
 	})
 }
