@@ -18,8 +18,8 @@ type leave struct {
 	at   time.Time
 }
 
-// withoutReentries is a change without what was said before the members left, and notes who leaves with it. Leaves are remembered
-// for the time in which a connection may be resumed.
+// withoutReentries is a change without what was said before the members left, and notes who leaves with it. Leaves are
+// remembered for the time in which a connection may be resumed.
 func (h *hold) withoutReentries(c *channel.PresenceChange, now time.Time, remember time.Duration) *channel.PresenceChange {
 	copied := false
 	for i := len(c.Members) - 1; i >= 0; i-- {

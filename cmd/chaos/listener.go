@@ -32,8 +32,7 @@ func startListener(path string, procs []*proc, names []string) (*listener, strin
 	if c == nil {
 		return nil, why
 	}
-	l := &listener{script: c}
-	l.lines = bufio.NewScanner(out)
+	l := &listener{script: c, lines: bufio.NewScanner(out)}
 	l.lines.Buffer(nil, 64<<20)
 	if _, err := l.line(); err != nil {
 		l.kill()
