@@ -108,6 +108,7 @@ func (c *crowd) at(node int) (n int) {
 // once. Exactly the limit are let in, the others are told why and counted; who leaves makes room; and when the leader dies,
 // those it held make room and no more come in.
 func TestConnectionLimitOnThreeNodes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New(29, Options{Clients: -1, NoHooks: true, Hasty: true})
 		if err != nil {

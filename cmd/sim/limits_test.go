@@ -70,6 +70,7 @@ func openNow(t *testing.T, s *Sim, node int) int {
 // open, all of the limit is used, refused ones are counted, and raising it lets the next ones in. Then the leader dies with
 // the limit used up, and another leader lets in no more.
 func TestHardLimitOnThreeNodes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New(23, Options{Clients: -1, NoHooks: true, Hasty: true})
 		if err != nil {

@@ -43,6 +43,7 @@ func total(list []minute, name string) (n float64) {
 // TestPeaksSurvive opens channels up to a peak and kills an owner, the leader and then everybody: the figures say what
 // there was, neither doubled nor begun anew.
 func TestPeaksSurvive(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		hurt func(t *testing.T, s *Sim)
@@ -59,6 +60,7 @@ func TestPeaksSurvive(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s, err := New(11, Options{Clients: -1, NoHooks: true, Hasty: true})
 				if err != nil {

@@ -192,7 +192,7 @@ func TestBugsCanBePlanted(t *testing.T) {
 // TestPlantedBugs builds nodes with a bug each and shows that the checkers find it. Where the source has changed so that
 // a bug can no longer be planted, the place must be found anew.
 func TestPlantedBugs(t *testing.T) {
-	if testing.Short() {
+	if brief() {
 		t.Skip("builds everything once per bug")
 	}
 	root, err := filepath.Abs("../..")

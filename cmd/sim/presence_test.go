@@ -17,8 +17,9 @@ const quietWait = 45 * time.Second
 // falls only when the one before is back and copies are made: members outlive one death at a time. Nobody whose connection
 // lives may be seen leaving, and whenever it is quiet all guests and all nodes agree on who is there.
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(*presenceSeeds)
-	if testing.Short() {
+	if brief() {
 		seeds = 3
 	}
 	if *oneSeed >= 0 {
@@ -26,7 +27,10 @@ func TestPresence(t *testing.T) {
 		return
 	}
 	for seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { playPresence(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			playPresence(t, seed)
+		})
 	}
 }
 

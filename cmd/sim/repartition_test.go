@@ -15,6 +15,7 @@ func recut(t *testing.T, seed uint64, o Options, numbers []int, strikes ...Strik
 
 // TestRepartition: nobody is told that anything was missed while the number of partitions goes up and down.
 func TestRepartition(t *testing.T) {
+	t.Parallel()
 	h, _ := recut(t, 7, Options{Partitions: 128}, []int{256, 64, 128}, Nothing)
 	if found := CheckNoGap(h); len(found) > 0 {
 		Report(t.Output(), 7, nil, h, found)
@@ -24,8 +25,9 @@ func TestRepartition(t *testing.T) {
 
 // TestRepartitionUnderFire kills the leader, an owner or both in turn in the middle of the change.
 func TestRepartitionUnderFire(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(4)
-	if testing.Short() {
+	if brief() {
 		seeds = 1
 	}
 	for seed := range seeds {

@@ -16,8 +16,9 @@ func scenario(t *testing.T, seed uint64, o Options, f func(s *Sim) (*History, []
 }
 
 func TestKilledWithItsClients(t *testing.T) {
+	t.Parallel()
 	channels := 2000
-	if testing.Short() {
+	if brief() {
 		channels = 200
 	}
 	for _, role := range []Role{Leads, Owns, Neither} {
@@ -32,20 +33,23 @@ func TestKilledWithItsClients(t *testing.T) {
 }
 
 func TestAllKilled(t *testing.T) {
+	t.Parallel()
 	scenario(t, 7, Options{Channels: 250, Partitions: 128, VacateDelay: 5 * time.Second, RestartGrace: 30 * time.Second}, (*Sim).AllKilled)
 }
 
 func TestTwoFirstAttaches(t *testing.T) {
+	t.Parallel()
 	times := 1000
-	if testing.Short() {
+	if brief() {
 		times = 100
 	}
 	scenario(t, 7, Options{}, func(s *Sim) (*History, []Violation) { return s.FirstAttaches(times) })
 }
 
 func TestListingUnderChurn(t *testing.T) {
+	t.Parallel()
 	open := 20_000
-	if testing.Short() {
+	if brief() {
 		open = 2000
 	}
 	scenario(t, 7, Options{Partitions: 128, NoHooks: true}, func(s *Sim) (*History, []Violation) {
@@ -56,24 +60,28 @@ func TestListingUnderChurn(t *testing.T) {
 }
 
 func TestMoveBehindCut(t *testing.T) {
+	t.Parallel()
 	scenario(t, 7, Options{Nodes: 5, Channels: 40}, (*Sim).MoveBehindCut)
 }
 
 func TestAttachBehindCut(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		scenario(t, seed, Options{Channels: 40}, (*Sim).AttachBehindCut)
 	}
 }
 
 func TestContinuity(t *testing.T) {
+	t.Parallel()
 	kills := 6
-	if testing.Short() {
+	if brief() {
 		kills = 2
 	}
 	scenario(t, 7, Options{Nodes: 5, Channels: 6}, func(s *Sim) (*History, []Violation) { return s.Continuity(kills) })
 }
 
 func TestCalm(t *testing.T) {
+	t.Parallel()
 	if h, found := inBubble(t, 7, Options{}, func(s *Sim) (*History, []Violation) { return s.Calm(30 * time.Second) }); len(found) > 0 {
 		Report(t.Output(), 7, nil, h, found)
 		t.Fail()
@@ -81,6 +89,7 @@ func TestCalm(t *testing.T) {
 }
 
 func TestForgetting(t *testing.T) {
+	t.Parallel()
 	h, found := inBubble(t, 7, Options{Clients: 40, Channels: 200, EventsMax: 100}, (*Sim).Forgetting)
 	if len(found) > 0 {
 		Report(t.Output(), 7, nil, h, found)
@@ -92,14 +101,16 @@ func TestForgetting(t *testing.T) {
 }
 
 func TestMoveWhileVacating(t *testing.T) {
+	t.Parallel()
 	rounds := 6
-	if testing.Short() {
+	if brief() {
 		rounds = 2
 	}
 	scenario(t, 7, Options{Nodes: 5, Channels: 10, NoHooks: true}, func(s *Sim) (*History, []Violation) { return s.MoveWhileVacating(rounds) })
 }
 
 func TestBadDisks(t *testing.T) {
+	t.Parallel()
 	var schedule Schedule
 	for i, share := range []float64{0, 0.5, 1} {
 		schedule = append(schedule, Fault{At: time.Duration(i) * 20 * time.Second, Kind: BadDisk, Node: i, Share: share, For: time.Second})
@@ -112,19 +123,23 @@ func TestBadDisks(t *testing.T) {
 }
 
 func TestDeafGossip(t *testing.T) {
+	t.Parallel()
 	scenario(t, 7, Options{Nodes: 5, Channels: 20}, (*Sim).DeafGossip)
 }
 
 func TestLateWord(t *testing.T) {
+	t.Parallel()
 	scenario(t, 7, Options{Nodes: 5, Hasty: true}, (*Sim).LateWord)
 }
 
 func TestHandedOver(t *testing.T) {
+	t.Parallel()
 	scenario(t, 7, Options{Channels: 12}, func(s *Sim) (*History, []Violation) { return s.HandedOver(3) })
 }
 
 // What keeps the copies is asked anew with each member of a new cluster; none of the moves may wait for one in vain.
 func TestNewClusterIsSharedOut(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		scenario(t, seed, Options{Nodes: 5}, func(s *Sim) (*History, []Violation) {
 			if !s.Ready() || !await(3*time.Second, 50*time.Millisecond, s.Even) {

@@ -21,6 +21,10 @@ var (
 	span    = flag.Duration("span", 40*time.Second, "simulated time in which faults happen")
 )
 
+// brief says to do less of what takes long. Races show in a few runs; what shows only in many is played without the race
+// detector, which makes everything several times slower.
+func brief() bool { return testing.Short() || raced }
+
 // TestSeeds plays one schedule of faults after another, each on a cluster of its own, and has every promise judged.
 //
 //	go test ./cmd/sim -run TestSeeds -seeds 1000        more of them
@@ -31,7 +35,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	n := *seeds
-	if testing.Short() {
+	if brief() {
 		n = min(n, 16)
 	}
 	p := &progress{all: n, began: time.Now(), running: make(map[int]time.Time)}
