@@ -53,8 +53,10 @@
 //
 // # History and its copies
 //
-// A channel keeps its publishes for Settings.Retention, and 4 MiB of them at most; ids stay known when messages had to go.
-// It keeps its actor for that time but is not open for it. With a follower ([Host.Follow]) every publish goes there first:
+// A channel keeps its publishes for Settings.Retention, and 4 MiB of them at most; ids stay known when messages had to go,
+// and those of connections until Settings.Known has passed: a client may come back later than its messages are kept. A copy
+// keeps ids likewise, but one that begins later does not get those of messages that are gone.
+// The channel keeps its actor for that time but is not open for it. With a follower ([Host.Follow]) every publish goes there first:
 // it is shown, delivered and acknowledged when the follower has it, so that nobody has seen what the next owner would not
 // know. What was published before the copy began is sent along in parts, a few unconfirmed at a time, and until all of it
 // is there the copy before is the one that is waited for, if there is one ([Host.Parted] ends it). Without a whole copy

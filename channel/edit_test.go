@@ -294,7 +294,7 @@ func TestSuccessorKnowsWhatBecameOfMessages(t *testing.T) {
 					if err != nil {
 						rt.Fatal(err)
 					}
-					copy.add(part.(*CopyPart), settings.Retention, st.now.Since, st.now.UnixMs)
+					copy.add(part.(*CopyPart), settings, st.now.Since, st.now.UnixMs)
 				}
 				if p, ok := e.Message.(*Published); ok {
 					a = p
@@ -347,7 +347,7 @@ func TestSuccessorKnowsWhatBecameOfMessages(t *testing.T) {
 		if copied == nil {
 			return
 		}
-		copied.expire(st.now.Since - settings.Retention)
+		copied.outlive(st.now.Since)
 		next.adopt(copied)
 		none := func(effects []Effect) (a *Published) {
 			a, _ = effects[len(effects)-1].Message.(*Published)

@@ -147,14 +147,14 @@ func (p *partition) takeCopy(from GatewayID, epoch uint64, m *CopyPart) {
 	if len(m.Deliveries) == 0 {
 		return
 	}
-	retention := p.host.cfg.Settings(m.App, m.Name).Retention
+	settings := p.host.cfg.Settings(m.App, m.Name)
 	p.mu.Lock()
 	r := p.copyOf(from, epoch, m.Stream)
 	if r == nil {
 		p.mu.Unlock()
 		return
 	}
-	r.add(m, retention, p.host.elapsed(), time.Now().UnixMilli())
+	r.add(m, settings, p.host.elapsed(), time.Now().UnixMilli())
 	sweep := !p.sweeping
 	p.sweeping = true
 	if f := p.fetching(epoch, m.Stream); f != nil {
@@ -485,7 +485,7 @@ func (p *partition) bequeath() {
 		if h == nil && present.len() == 0 {
 			return true
 		}
-		c := &copied{since: a.state.since, retention: a.state.profile.Retention, present: presence{members: present.all(), bytes: present.size()}}
+		c := &copied{since: a.state.since, retention: a.state.profile.Retention, known: a.state.profile.idRetention(), present: presence{members: present.all(), bytes: present.size()}}
 		if a.tap != nil {
 			c.told = a.tap.told
 		}

@@ -28,24 +28,25 @@ const (
 
 // history is what a channel keeps of its publishes for as long as its retention: the Deliveries themselves, which are
 // immutable and shared with those who sent them, and the ids by which a publish that is said again is known. When the
-// messages take too much room the oldest are let go and only their ids stay.
+// messages take too much room the oldest are let go and only their ids stay, as they do for a while when messages are too
+// old.
 //
 // Publishes behind shown are not to be seen yet: they wait for the follower's copy.
 type history struct {
 	entries []entry // in order of serial
 	first   uint64  // number of entries[0], counted over the life of the history
-	light   int     // of the first entries, those without messages
 	shown   int     // entries that may be seen
 	bytes   int
 	index   map[uint64]uint64 // hash of id → number; nil while there are few
+	old     *knownIDs         // ids of publishes that are not in entries any more; nil when there are none
 	waits   []wait            // answers that are due when their publish is shown
 	safe    Stamp             // publishes up to here may be shown
 	ahead   Stamp             // publishes up to here are in the copy that was the last to grow, if it is whole
 }
 
 type entry struct {
-	d     *Delivery // without its messages when they were let go
-	key   uint64    // hash of its id
+	d     *Delivery
+	key   uint64 // hash of its id
 	stamp Stamp
 	at    time.Duration
 	size  int
@@ -127,16 +128,20 @@ func (h *history) add(stamp Stamp, at time.Duration, d *Delivery) (lost Stamp) {
 			h.index[h.entries[i].key] = h.first + uint64(i)
 		}
 	}
-	for h.bytes > historyBytes && h.light < h.shown {
-		e := &h.entries[h.light]
-		h.bytes -= e.size
-		lost, e.size = e.stamp, 0
-		e.d, e.extra = e.d.light(), nil
-		h.light++
+	n, bytes := 0, h.bytes
+	for ; bytes > historyBytes && n < h.shown; n++ {
+		bytes -= h.entries[n].size
+		lost = h.entries[n].stamp
+		h.remember(&h.entries[n])
 	}
-	if over := len(h.entries) - historyIDs; over > 0 && over <= h.shown {
-		lost = maxStamp(lost, h.entries[over-1].stamp)
-		h.drop(over)
+	h.drop(n)
+	if over := len(h.entries) + h.old.len() - historyIDs; over > 0 {
+		ids := min(over, h.old.len())
+		h.forgetIDs(ids)
+		if over -= ids; over > 0 && over <= h.shown {
+			lost = maxStamp(lost, h.entries[over-1].stamp)
+			h.drop(over)
+		}
 	}
 	return lost
 }
@@ -161,22 +166,31 @@ func (h *history) drop(n int) {
 	}
 	h.entries = h.entries[n:] // append moves what is left when the room behind it is used up
 	h.first += uint64(n)
-	h.light = max(h.light-n, 0)
 	h.shown -= n
 }
 
-// expire forgets what was published at or before a time, and returns the stamp of the last of it, zero for nothing.
-func (h *history) expire(before time.Duration) (gone Stamp) {
+// expire forgets what was published at or before a time, and returns the stamp of the last of it, zero for nothing. Ids by
+// which connections may say it again stay unless it was published at or before known.
+func (h *history) expire(before, known time.Duration) (gone Stamp) {
 	n := 0
-	for n < h.shown && h.entries[n].at <= before {
-		n++
+	for ; n < h.shown && h.entries[n].at <= before; n++ {
+		e := &h.entries[n]
+		if gone = e.stamp; e.at > known && e.d.ConnID != "" && e.d.Presence == nil {
+			h.remember(e)
+		}
 	}
-	if n > 0 {
-		gone = h.entries[n-1].stamp
-		h.drop(n)
-	}
+	h.drop(n)
+	h.expireIDs(known)
 	return gone
 }
+
+// fresh says that expire would find nothing.
+func (h *history) fresh(before, known time.Duration) bool {
+	return (len(h.entries) == 0 || h.entries[0].at > before) && (h.old == nil || h.old.list[0].at > known)
+}
+
+// empty says that nothing is left of it.
+func (h *history) empty() bool { return len(h.entries) == 0 && h.old == nil }
 
 // has reports whether a publish with this stamp is kept.
 func (h *history) has(p Stamp) bool {
@@ -195,12 +209,12 @@ func (h *history) has(p Stamp) bool {
 	return found
 }
 
-// visible is the part that may be seen and still has messages.
+// visible is the part that may be seen.
 func (h *history) visible() []entry {
-	if h == nil || h.shown <= h.light {
+	if h == nil {
 		return nil
 	}
-	return h.entries[h.light:h.shown]
+	return h.entries[:h.shown]
 }
 
 func maxStamp(p, q Stamp) Stamp {
@@ -216,11 +230,12 @@ func (s *State) expireHistory(now Moment) {
 	if h == nil {
 		return
 	}
-	if len(h.entries) > 0 && h.entries[0].at+s.profile.Retention > now.Since {
+	before, known := now.Since-s.profile.Retention, now.Since-s.profile.idRetention()
+	if h.fresh(before, known) {
 		return
 	}
-	s.expired = maxStamp(s.expired, h.expire(now.Since-s.profile.Retention))
-	if len(h.entries) == 0 {
+	s.expired = maxStamp(s.expired, h.expire(before, known))
+	if h.empty() {
 		s.past = nil
 	}
 }
@@ -388,7 +403,7 @@ func (s *State) copyAll(now Moment, in Input, effects []Effect) []Effect {
 		effects = s.copyPresence(effects)
 	}
 	if s.past != nil {
-		list := s.past.entries[s.past.light:]
+		list := s.past.entries
 		i, _ := slices.BinarySearchFunc(list, in.Copied, func(e entry, after Stamp) int {
 			if after.less(e.stamp) {
 				return 1

@@ -383,7 +383,7 @@ func TestCopyGrowsInParts(t *testing.T) {
 					continue
 				}
 				d := e.Message.(*Delivery)
-				copied.add(&CopyPart{App: "app", Name: "room", Old: e.Old, Deliveries: []*Delivery{d}}, keeping.Retention, st.now.Since, st.now.UnixMs)
+				copied.add(&CopyPart{App: "app", Name: "room", Old: e.Old, Deliveries: []*Delivery{d}}, keeping, st.now.Since, st.now.UnixMs)
 				if e.Old {
 					after = parseSerial(d.Serial)
 					sent += deliverySize(d)

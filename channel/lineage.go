@@ -196,7 +196,7 @@ func (p *partition) takePage(l *lineage, m *PastPage) {
 	for i := range m.Channels {
 		c := &m.Channels[i]
 		r.add(&CopyPart{App: c.App, Name: c.Name, Since: c.Since, Old: true, Deliveries: c.Deliveries},
-			p.host.cfg.Settings(c.App, c.Name).Retention, now, unixMs)
+			p.host.cfg.Settings(c.App, c.Name), now, unixMs)
 		if kept := r.channels[replicaKey{c.App, c.Name}]; kept != nil {
 			kept.told = maxStamp(kept.told, parseSerial(c.Told))
 		}

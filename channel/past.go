@@ -193,7 +193,7 @@ func (p *partition) pastPage(part uint32, after PastPlace, limit int) *PastPage 
 // publishes yields what there is of a channel as its copies are sent: who is present, then what was published.
 func (c *copied) publishes(yield func(*Delivery)) {
 	c.present.deliveries(yield)
-	for _, e := range c.entries[c.light:] {
+	for _, e := range c.entries {
 		yield(e.d)
 	}
 }

@@ -22,9 +22,10 @@ type replicaKey struct{ app, name string }
 type copied struct {
 	history   // all of it shown
 	since     Stamp
-	retention time.Duration
-	present   presence // its members alone
-	told      Stamp    // what was told to a Tap
+	retention time.Duration // as of Settings
+	known     time.Duration // likewise: of ids
+	present   presence      // its members alone
+	told      Stamp         // what was told to a Tap
 }
 
 func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *replica {
@@ -32,7 +33,7 @@ func newReplica(epoch, stream uint64, from GatewayID, since, floor Stamp) *repli
 }
 
 // add takes publishes in. Those that are there already stay as they are.
-func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, unixMs int64) {
+func (r *replica) add(m *CopyPart, of Settings, now time.Duration, unixMs int64) {
 	r.taken++
 	if m.Old {
 		r.parts++
@@ -40,7 +41,7 @@ func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, u
 	key := replicaKey{m.App, m.Name}
 	c := r.channels[key]
 	if c == nil {
-		c = &copied{retention: retention}
+		c = &copied{retention: of.Retention, known: of.idRetention()}
 		r.channels[key] = c
 	}
 	c.since = maxStamp(c.since, parseSerial(m.Since))
@@ -54,13 +55,16 @@ func (r *replica) add(m *CopyPart, retention time.Duration, now time.Duration, u
 			continue
 		}
 		c.present.fold(d.Presence)
-		age := min(max(time.Duration(unixMs-d.TimeMs)*time.Millisecond, 0), retention)
+		age := min(max(time.Duration(unixMs-d.TimeMs)*time.Millisecond, 0), of.idRetention())
 		c.since = maxStamp(c.since, c.history.add(stamp, now-age, d))
 		c.shown = len(c.entries)
 		r.floor = maxStamp(r.floor, stamp)
 	}
-	c.expire(now - retention)
+	c.outlive(now)
 }
+
+// outlive forgets what is too old.
+func (c *copied) outlive(now time.Duration) { c.expire(now-c.retention, now-c.known) }
 
 // letGo forgets all, and that it was whole.
 func (r *replica) letGo() {
@@ -70,7 +74,7 @@ func (r *replica) letGo() {
 // sweep forgets what is too old. It reports whether anything is left.
 func (r *replica) sweep(now time.Duration) bool {
 	for key, c := range r.channels {
-		if c.expire(now - c.retention); len(c.entries) == 0 && c.since == (Stamp{}) && c.present.len() == 0 {
+		if c.outlive(now); c.history.empty() && c.since == (Stamp{}) && c.present.len() == 0 {
 			delete(r.channels, key)
 		}
 	}
@@ -91,5 +95,7 @@ func (s *State) adopt(c *copied) {
 		s.guessed, s.shown = false, c.entries[n-1].stamp
 		s.last = maxStamp(s.last, s.shown)
 		s.expired = parseSerial(c.entries[0].d.Prev) // whoever has seen that one misses none before these
+	} else if c.old != nil {
+		s.past = &c.history
 	}
 }

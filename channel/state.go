@@ -12,10 +12,14 @@ type Settings struct {
 	Lifecycle             bool          // the log learns when the channel opens and closes
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
+	Known                 time.Duration // those of connections are known again for this long, if that is longer
 	MembersMax            int           // of the presence set; 0 is no limit
 	MessageRate           int           // messages published per second; 0 is no limit
 	Mutable               bool          // messages may be changed and annotated
 }
+
+// idRetention is for how long a connection's publish is known again.
+func (s *Settings) idRetention() time.Duration { return max(s.Retention, s.Known) }
 
 // Moment is what the shell knows when it steps a state.
 type Moment struct {
@@ -254,8 +258,14 @@ func (s *State) Wake() time.Duration {
 	if s.open && !s.attached() {
 		sooner(s.usedAt + s.profile.IdleClose)
 	}
-	if s.past != nil && s.past.shown > 0 {
-		sooner(s.past.entries[0].at + s.profile.Retention + s.profile.Retention/expirySlack)
+	if h := s.past; h != nil {
+		slack := s.profile.Retention / expirySlack
+		if h.shown > 0 {
+			sooner(h.entries[0].at + s.profile.Retention + slack)
+		}
+		if h.old != nil {
+			sooner(h.old.list[0].at + s.profile.idRetention() + slack)
+		}
 	}
 	return at
 }
@@ -515,6 +525,9 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			}
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: e.d.Serial}})
 		}
+		if serial, known := s.past.old.find(p); known {
+			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
+		}
 	}
 	if !s.mayPublish(now, len(p.Messages)) {
 		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: TooFast}})
@@ -579,7 +592,7 @@ func (s *State) emit(now Moment, d *Delivery, ephemeral bool, from Gateway, req 
 
 // prev is the position of the publish before the one to come, or where the channel stands when there was none.
 func (s *State) prev(now Moment) string {
-	if s.past != nil {
+	if s.past != nil && len(s.past.entries) > 0 {
 		if e := &s.past.entries[len(s.past.entries)-1]; e.stamp == s.last {
 			return SerialPosition(e.d.Serial)
 		}

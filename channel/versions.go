@@ -41,7 +41,7 @@ func (h *history) at(p Stamp) *entry {
 		return nil
 	}
 	i := sort.Search(len(h.entries), func(i int) bool { return !h.entries[i].stamp.less(p) })
-	if i < h.light || i == len(h.entries) || h.entries[i].stamp != p {
+	if i == len(h.entries) || h.entries[i].stamp != p {
 		return nil
 	}
 	return &h.entries[i]
@@ -276,7 +276,7 @@ func (h *history) relink() {
 	for i := range h.entries {
 		h.entries[i].extra = nil
 	}
-	for i := h.light; i < len(h.entries); i++ {
+	for i := range h.entries {
 		if e := &h.entries[i]; edits(e.d.Messages) {
 			h.link(e, h.first+uint64(i))
 			h.note(e, h.first+uint64(i))

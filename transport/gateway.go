@@ -79,9 +79,9 @@ func (c *GatewayConfig) setDefaults() {
 	def(&c.MaxInflight, 256)
 	def(&c.MaxInflightBytes, 1<<20)
 	def(&c.RequestsMax, 100_000)
-	defTime(&c.RequestTimeout, 10*time.Second)
+	defTime(&c.RequestTimeout, requestTimeout)
 	defTime(&c.AttachTimeout, 9*time.Second)
-	defTime(&c.ConnectionStateTTL, 2*time.Minute)
+	defTime(&c.ConnectionStateTTL, connectionStateTTL)
 	if c.Gates == nil {
 		c.Gates = limits.NewGates()
 	}
@@ -89,6 +89,9 @@ func (c *GatewayConfig) setDefaults() {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 }
+
+// requestTimeout is how long a request waits for an owner unless configured otherwise.
+const requestTimeout = 10 * time.Second
 
 // Gateway holds the client connections of one boot of a node. All methods are safe for concurrent use.
 type Gateway struct {

@@ -45,10 +45,21 @@ const (
 	releaseTimeout = 2 * time.Second
 	// releaseHops is after how many moves a connection is not looked for any more.
 	releaseHops = 8
+	// connectionStateTTL is how long a connection that was lost may be resumed unless configured otherwise.
+	connectionStateTTL = 2 * time.Minute
+	// clientPatience is how long beyond the silence that it was promised not to see a client waits for a sign of life
+	// (realtimeRequestTimeout of SDKs).
+	clientPatience = 10 * time.Second
 	// goneMax is how many connections that have ended are remembered. Beyond it the oldest are taken for resumable as
 	// long as they could be.
 	goneMax = 1 << 18
 )
+
+// ResendsFor is how long after a publish its client may still say it again on the same connection, by the defaults of a
+// gateway. When nothing reaches the client any more, it goes on sending until it has lost patience (25 s); two rounds of the
+// sweeper after the last byte the connection is found lost (28 s); it may then be resumed (120 s); the node that had it is
+// asked (2 s), and what is said again waits for the channel's owner (10 s).
+const ResendsFor = maxIdleInterval + clientPatience + 2*sweepSlots*sweepEvery + connectionStateTTL + releaseTimeout + requestTimeout
 
 // identify gives the connection its id and key: those of the connection to resume, where that can be, else new ones. The
 // error is for CONNECTED: why the client does not go on where it was.

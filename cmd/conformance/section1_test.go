@@ -357,6 +357,21 @@ func resuming() []check {
 			e.is("name", watcher.hear(name)["name"], "a")
 			e.is("name", watcher.hear(name)["name"], "b")
 		}},
+		{section: "1.6", name: "a publish said again at the end of the resume window is heard once", run: func(e *env) {
+			name := e.name("late")
+			watcher, c := e.connect(2), e.connect(0)
+			watcher.attach(name)
+			first := c.publish(name, text("a", "1"))
+			e.net.Isolate(c.ip) // as if the ACK had not arrived
+			// The server finds the connection lost 14 s later at the earliest, and has it resumed for connectionStateTtl then.
+			time.Sleep(14*time.Second + connectionStateTTL - 2*time.Second)
+			again := back(e, c, 1)
+			e.is("serials", serials(again.publish(name, text("a", "1"))), serials(first))
+			again.serial = 1
+			again.publish(name, text("b", "2"))
+			e.is("name", watcher.hear(name)["name"], "a")
+			e.is("name", watcher.hear(name)["name"], "b")
+		}},
 		{section: "1.6", name: "msgSerials go on behind a resume", run: func(e *env) {
 			name := e.name("serial")
 			c := e.connect(0)

@@ -18,7 +18,7 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 	limited func(app string) (members, rate int), lifecycle func(app string) bool) func(app, name string) channel.Settings {
 	general := channel.Settings{
 		VacateDelay: c.StateEvents.VacatedDelay, IdleClose: c.Channels.IdleClose, OccupancyInterval: c.Channels.OccupancyInterval,
-		Retention: c.Channels.Retention, MembersMax: c.Channels.PresenceMembers,
+		Retention: c.Channels.Retention, Known: transport.ResendsFor, MembersMax: c.Channels.PresenceMembers,
 	}
 	type place struct{ app, namespace string }
 	of := func(n config.Namespace) channel.Settings {
