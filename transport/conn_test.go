@@ -112,7 +112,7 @@ func TestResumeFails(t *testing.T) {
 			"recover=ablygo_test_fake-key____":                    80018,
 			"resume=" + key[1:]:                                   80018,
 			"clientId=alice&resume=" + key[:20] + "zz" + key[22:]: 80008,
-			"resume=" + key + "&key=" + limitedKey:                80008,
+			"resume=" + key + "&key=" + limitedKey:                80011, // anybody
 			"clientId=bob&resume=" + key:                          80011,
 		} {
 			c := w.open(format + "&" + query)

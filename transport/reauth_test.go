@@ -136,6 +136,32 @@ func TestReauthKeepsTheIdentity(t *testing.T) {
 	})
 }
 
+// A connection is the client's, whichever key of the app it comes with; another app's is nobody's business.
+func TestResumeWithAnotherKey(t *testing.T) {
+	tokenBubble(t, func(t *testing.T, w *world, format string, issue issuer) {
+		c := w.open(withToken(format, issue("demo.root", "alice", 0, "")))
+		first := c.expect(protocol.ActionConnected)
+		key, other := first.Details.ConnectionKey, issue("demo.rev", "alice", 0, "")
+		c.send(protocol.AppendClientAuth(nil, c.f, other))
+		c.expect(protocol.ActionConnected)
+		c.close()
+		stranger := w.open(withToken(format, issue("other.root", "alice", 0, "")) + "&resume=" + key)
+		if pm := stranger.expect(protocol.ActionConnected); pm.ConnectionID == first.ConnectionID || pm.Error == nil || pm.Error.Code != 80011 {
+			t.Errorf("another app: %+v, error %v", pm, pm.Error)
+		}
+		stranger.close()
+		for _, token := range []string{other, issue("demo.root", "alice", 0, ""), other} {
+			c := w.open(withToken(format, token) + "&resume=" + key)
+			pm := c.expect(protocol.ActionConnected)
+			if pm.ConnectionID != first.ConnectionID || pm.Error != nil {
+				t.Errorf("got %+v, error %v; want connection %s", pm, pm.Error, first.ConnectionID)
+			}
+			key = pm.Details.ConnectionKey
+			c.close()
+		}
+	})
+}
+
 func TestReauthTakesCapabilitiesAway(t *testing.T) {
 	tokenBubble(t, func(t *testing.T, w *world, format string, issue issuer) {
 		c := w.connect(withToken(format, issue("demo.root", "", 0, "")))

@@ -81,7 +81,7 @@ func (c *conn) identify(resume string) *protocol.ErrorInfo {
 
 // resumable reads a connection key: whose it is, and when it was made.
 func (c *conn) resumable(resume string) (id string, made int64, err *protocol.ErrorInfo) {
-	key, err := c.g.cfg.Auth.ReadConnectionKey(c.identity.KeyName, resume)
+	key, err := c.g.cfg.Auth.ReadConnectionKey(c.identity.App, c.identity.KeyName, resume)
 	switch {
 	case err != nil:
 		return "", 0, err

@@ -322,6 +322,32 @@ func resuming() []check {
 			e.ok("another id", other.id() != c.id())
 			e.ok("80011 or 40102", other.hello.code() == 80011 || other.hello.code() == 40102)
 		}},
+		{section: "1.6", name: "resume with another key of the app", run: func(e *env) {
+			c := e.connect(0)
+			c.cut()
+			again := e.connect(1, "resume="+c.key(), "key="+e.key(keyOther))
+			e.is("connectionId", again.id(), c.id())
+			e.ok("no error", !again.hello.has("error"))
+			again.cut()
+			back(e, again, 2) // with the first one again
+		}},
+		{section: "1.6", name: "resume with the token of another key that came by AUTH", run: func(e *env) {
+			c := e.connect(0, "access_token="+e.jwt(keyAll, m{"x-ably-clientId": "alice"}))
+			other := e.jwt(keyOther, m{"x-ably-clientId": "alice"})
+			c.send(m{"action": reauth, "auth": m{"accessToken": other}})
+			e.is("connectionKey", c.expect(connected).obj("connectionDetails")["connectionKey"], c.key())
+			c.cut()
+			again := e.connect(1, "resume="+c.key(), "access_token="+other)
+			e.is("connectionId", again.id(), c.id())
+			e.ok("no error", !again.hello.has("error"))
+		}},
+		{section: "1.6", name: "another app's connection is not resumed", run: func(e *env) {
+			c := e.connect(0)
+			other := e.connect(1, "resume="+c.key(), "key=demo.root:secret")
+			e.ok("another id", other.id() != c.id())
+			e.fails(other.hello.obj("error"), 80011, 401)
+			c.alive()
+		}},
 		{section: "1.6", name: "adopting a connection ends its older socket on the same node", run: func(e *env) {
 			c := e.connect(0)
 			back(e, c, 0)

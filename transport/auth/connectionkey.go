@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,7 +15,8 @@ import (
 )
 
 // ConnectionKey is what a client shows to go on with a connection: the connection's id and a proof that a node of this
-// cluster gave it to this client. Any node that knows the API key checks the proof by itself.
+// cluster gave it to this client. Any node that knows the API key checks the proof by itself. A connection stays the
+// client's when it goes on under another key of the app, so that any of them may have proved it.
 type ConnectionKey struct {
 	ID       string
 	Boot     uint64 // BootTag of the start of a node that gave it
@@ -22,16 +24,18 @@ type ConnectionKey struct {
 	ClientID string // of the connection's identity: a concrete client, Wildcard, or "" for an unidentified one
 }
 
-// As text it is the id, "!", and in base64 when it was made (6 bytes), the boot (8), a MAC of all this under a secret that
-// every node derives from the API key's, and the client id.
+// As text it is the id, "!", and in base64 when it was made (6 bytes), the boot (8), a hint at the app (2), a MAC of all
+// this under a secret that every node derives from the API key's, and the client id.
 const (
 	connectionIDBytes = 9 // random
 	keyWhenBytes      = 6
 	keyBootBytes      = 8
+	keyAppBytes       = 2
+	keySignedBytes    = keyWhenBytes + keyBootBytes + keyAppBytes
 	keyMACBytes       = 14
-	keyFixedBytes     = keyWhenBytes + keyBootBytes + keyMACBytes
+	keyFixedBytes     = keySignedBytes + keyMACBytes
 
-	connectionPurpose = "innkeeper connection 2\n"
+	connectionPurpose = "innkeeper connection 3\n"
 )
 
 // NewConnectionID draws an id for a connection.
@@ -47,6 +51,12 @@ func BootTag(boot string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// appHint tells most apps apart, so that a key of another app is known for one without trying all keys there are.
+func appHint(app string) [keyAppBytes]byte {
+	sum := sha256.Sum256([]byte(app))
+	return [keyAppBytes]byte(sum[:])
+}
+
 // Text gives the key its text, as of now. Without a known API key it proves nothing.
 func (c *ConnectionKey) Text(k *Keys, keyName string, now time.Time) string {
 	var when [8]byte
@@ -54,34 +64,44 @@ func (c *ConnectionKey) Text(k *Keys, keyName string, now time.Time) string {
 	b := append(make([]byte, 0, keyFixedBytes+len(c.ClientID)), when[8-keyWhenBytes:]...)
 	b = binary.BigEndian.AppendUint64(b, c.Boot)
 	key, _ := k.LookupName(keyName)
+	hint := appHint(key.App)
+	b = append(b, hint[:]...)
 	b = append(b, key.signConnection(c.ID, b, c.ClientID)...)
 	return c.ID + "!" + opaque.Text(append(b, c.ClientID...))
 }
 
-// ReadConnectionKey reads a key that was given to a client with the API key keyName. Text that cannot be one is 80018; one
-// that the API key did not prove is 80008.
-func (k *Keys) ReadConnectionKey(keyName, text string) (*ConnectionKey, *protocol.ErrorInfo) {
+// ReadConnectionKey reads a key that was given to a client of an app; the app's API key keyName is the first to be tried.
+// Text that cannot be one is 80018, a key that says it is another app's 80011, and one that no API key of the app has
+// proved 80008.
+func (k *Keys) ReadConnectionKey(app, keyName, text string) (*ConnectionKey, *protocol.ErrorInfo) {
 	c, signed, mac, err := splitConnectionKey(text)
 	if err != nil {
 		return nil, err
 	}
-	key, known := k.LookupName(keyName)
-	if !known || !hmac.Equal(mac, key.signConnection(c.ID, signed, c.ClientID)) {
-		return nil, protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it is not one of this API key in this cluster")
+	if hint := appHint(app); !bytes.HasSuffix(signed, hint[:]) {
+		return nil, protocol.Errorf(protocol.CodeOtherCredentials, "the connection cannot be resumed: it is another app's")
 	}
-	return c, nil
-}
-
-// ReadConnectionKeyOf does the same for a key given to a client with any API key of an app (40006).
-func (k *Keys) ReadConnectionKeyOf(app, text string) (*ConnectionKey, *protocol.ErrorInfo) {
-	if c, signed, mac, err := splitConnectionKey(text); err == nil {
-		for _, key := range k.set.Load().keys {
-			if key.App == app && hmac.Equal(mac, key.signConnection(c.ID, signed, c.ClientID)) {
-				return c, nil
-			}
+	proves := func(key *Key) bool {
+		return key.App == app && hmac.Equal(mac, key.signConnection(c.ID, signed, c.ClientID))
+	}
+	if key, known := k.LookupName(keyName); known && proves(&key) {
+		return c, nil
+	}
+	for _, key := range k.OfApp(app) {
+		if proves(&key) {
+			return c, nil
 		}
 	}
-	return nil, protocol.Errorf(protocol.CodeBadConnectionID, "connectionKey is not one of a connection of this app")
+	return nil, protocol.Errorf(protocol.CodeConnectionGone, "the connection cannot be resumed: it is not one of this app in this cluster")
+}
+
+// ReadConnectionKeyOf does the same where the connection is to be published for (40006).
+func (k *Keys) ReadConnectionKeyOf(app, text string) (*ConnectionKey, *protocol.ErrorInfo) {
+	c, err := k.ReadConnectionKey(app, "", text)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadConnectionID, "connectionKey is not one of a connection of this app")
+	}
+	return c, nil
 }
 
 // splitConnectionKey takes a key's text apart without believing it.
@@ -98,7 +118,7 @@ func splitConnectionKey(text string) (c *ConnectionKey, signed, mac []byte, err 
 		ID: strings.Clone(id), Boot: binary.BigEndian.Uint64(b[keyWhenBytes:]),
 		MadeMs: int64(binary.BigEndian.Uint64(when[:])), ClientID: string(b[keyFixedBytes:]),
 	}
-	signed, mac = b[:keyWhenBytes+keyBootBytes:keyWhenBytes+keyBootBytes], b[keyWhenBytes+keyBootBytes:keyFixedBytes]
+	signed, mac = b[:keySignedBytes:keySignedBytes], b[keySignedBytes:keyFixedBytes]
 	return c, signed, mac, nil
 }
 
