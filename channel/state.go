@@ -451,8 +451,11 @@ func (s *State) confirm(now Moment, effects []Effect) []Effect {
 		}})
 		v.confirm, v.lost = false, false
 		s.owed--
-		if v.watch != nil && v.watch.seeded {
-			v.watch.seeded, v.watch.known, v.watch.told = false, true, s.sum
+		if w := v.watch; w != nil {
+			if w.seeded {
+				w.seeded, w.known, w.told = false, true, s.sum
+			}
+			w.split = w.split || w.known && w.told != s.sum
 		}
 		if v.holdsNothing() {
 			s.held.remove(i)
@@ -488,7 +491,7 @@ func (s *State) tell(now Moment, effects []Effect) []Effect {
 	for i := range s.held.len() {
 		v := s.held.at(i)
 		w := v.watch
-		if w == nil || w.seeded || w.known && w.told == s.sum {
+		if w == nil || w.seeded || w.known && w.told == s.sum && !w.split {
 			continue
 		}
 		if w.known && !roll && !crosses(w.told, s.sum) {
@@ -499,7 +502,7 @@ func (s *State) tell(now Moment, effects []Effect) []Effect {
 			event = &Occupancy{App: s.app, Name: s.name, Counts: s.sum}
 		}
 		effects = append(effects, Effect{To: v.gateway, Message: event})
-		w.known, w.told = true, s.sum
+		w.known, w.told, w.split = true, s.sum, false
 	}
 	switch {
 	case !late:

@@ -447,6 +447,16 @@ func TestASecondWatchersSeedDoesNotHideTheChangeFromTheFirst(t *testing.T) {
 		after(2 * time.Second).tick("tell A 2/2")
 }
 
+func TestASecondWatcherIsToldThatItsSeedIsNotTrueAnyMore(t *testing.T) {
+	newStand(t, standSettings).
+		step(reg(gwB, 1, 1, 1, ""), "occupy").step(committed).
+		step(reg(gwA, 1, 1, 1, "cw"), "confirm A v1 2/2").
+		step(reg(gwA, 2, 2, 2, "cw"), "confirm A v2 3/3").
+		step(reg(gwB, 2, 0, 0, "")). // what the first one knows, and the second does not
+		after(2 * time.Second).tick("tell A 2/2").
+		after(time.Minute).tick()
+}
+
 func TestWatcherThatWaitsForItsSeedIsToldNothingBefore(t *testing.T) {
 	newStand(t, standSettings).
 		step(reg(gwA, 1, 1, 1, "cw"), "occupy").

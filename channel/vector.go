@@ -18,6 +18,7 @@ type vector struct {
 type watch struct {
 	known  bool // told holds what the gateway has
 	seeded bool // the seed comes with the Registered that is owed; tell nothing before it
+	split  bool // attachments that came later were seeded with other counts than told
 	told   Counts
 }
 
