@@ -259,7 +259,10 @@ func parseRewind(params map[string]string) (*rewind, *protocol.ErrorInfo) {
 // back as it asked for. It is attached when the last of that is on its way, and hears what comes live from there on.
 func (s *shard) replay(a *attachment, m *channel.Registered) {
 	a.replaying = true
-	p := &playback{shard: s, a: a, turn: a.turn, counts: m.Counts, serial: a.serial}
+	if a.watch != nil {
+		a.watch.last = m.Counts
+	}
+	p := &playback{shard: s, a: a, turn: a.turn, serial: a.serial}
 	if a.serial != "" {
 		p.ask(channel.History{After: a.serial, Raw: true}, p.resumed)
 		return
@@ -276,7 +279,6 @@ type playback struct {
 	*shard
 	a       *attachment
 	turn    uint32
-	counts  channel.Counts
 	serial  string // reached so far
 	greeted bool   // ATTACHED was sent
 }
@@ -359,5 +361,8 @@ func (p *playback) finish(start, reached string, flags protocol.Flags, err *prot
 	}
 	p.listen(a, reached)
 	p.sync(a)
-	p.seed(a, &p.counts)
+	if a.watch != nil {
+		counts := a.watch.last
+		p.seed(a, &counts)
+	}
 }

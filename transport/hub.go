@@ -266,8 +266,12 @@ func (s *shard) occupancy(p *partition, m *channel.Occupancy) {
 		return
 	}
 	for _, a := range ch.attachments {
-		if a.attached && a.watch != nil && a.watch.news(&m.Counts) {
-			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, &m.Counts, a.watch.which))
+		switch {
+		case a.watch == nil:
+		case a.attached:
+			s.tellCounts(a, &m.Counts)
+		case a.replaying: // the owner says it once; before Registered it is older than that
+			a.watch.last = m.Counts
 		}
 	}
 }

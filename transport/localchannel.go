@@ -102,7 +102,7 @@ func (w *attachWait) settled() bool { return !w.a.inWait || w.a.turn != w.turn }
 type watch struct {
 	which channel.Category
 	told  bool
-	last  channel.Counts
+	last  channel.Counts // told last; the latest, to be told, while the attachment is replaying
 }
 
 // news says whether the counts differ from those told last, as far as the watcher sees them, and takes them as told.
@@ -330,9 +330,16 @@ func (s *shard) confirm(a *attachment, m *channel.Registered) {
 func (s *shard) seed(a *attachment, c *channel.Counts) {
 	if a.watch != nil {
 		a.watch.told = false // the seed is always sent
-		if a.watch.news(c) {
-			s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
-		}
+		s.tellCounts(a, c)
+	}
+}
+
+// tellCounts sends a watcher the counts if they are news to it. What clients apply deltas to is the last MESSAGE they were
+// sent, and this is one.
+func (s *shard) tellCounts(a *attachment, c *channel.Counts) {
+	if a.watch.news(c) {
+		s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
+		a.wants.anew()
 	}
 }
 

@@ -167,6 +167,22 @@ func edits() []check {
 			e.is("status", e.rest(0, "POST", path, m{"action": 0, "type": "stars:multiple.v1"}).status, 400)
 		}},
 	}
+	list = append(list, check{section: "4.9", name: "what follows on an occupancy event is no delta", run: func(e *env) {
+		name := e.name("counted")
+		d, p, o := e.connect(0), e.connect(1), e.connect(2)
+		d.attach(name, "params", m{"delta": "vcdiff", "occupancy": "metrics.publishers"}, "flags", modeSubscribe)
+		e.is("seed", d.occupancyEvent(name), m{"publishers": 0})
+		data := func(i int) string { return strings.Repeat("the same all the time, ", 100) + number(i) }
+		for i := range 3 {
+			p.publish(name, text("n", data(2*i)))
+			e.is("whole", d.hear(name)["data"], data(2*i))
+			p.publish(name, text("n", data(2*i+1)))
+			got := d.hear(name)
+			e.ok("a delta: "+show(got), strings.Contains(got.str("encoding"), "vcdiff"))
+			o.send(m{"action": []int{attach, detach}[i%2], "channel": name, "flags": modePublish})
+			e.is("event", d.occupancyEvent(name), m{"publishers": (i + 1) % 2})
+		}
+	}})
 	return append(list, check{section: "4.9", name: "deltas of what changes little", run: func(e *env) {
 		name := e.name("delta")
 		d, whole, p := e.connect(0), e.connect(1), e.connect(2)

@@ -126,6 +126,33 @@ func occupancy() []check {
 			for w.occupancyEvent(name).int("connections") != 8 {
 			}
 		}},
+		{section: "6.4", name: "a watcher that is brought what it missed converges, whatever changes meanwhile", run: func(e *env) {
+			p := e.connect(1)
+			for i := range 20 {
+				name := e.name("meanwhile")
+				p.publish(name, text("a", "b"))
+				w, q := e.connect(i), e.connect(i+1)
+				w.send(m{"action": attach, "channel": name, "params": m{"occupancy": "metrics.publishers", "rewind": "1"}, "flags": modeSubscribe})
+				time.Sleep(time.Duration(i) * 100 * time.Microsecond)
+				q.attach(name, "flags", modePublish)
+				w.expect(attached, "channel", name)
+				e.is("rewound", w.hear(name)["name"], "a")
+				for w.occupancyEvent(name).int("publishers") != 1 {
+				}
+			}
+		}},
+		{section: "6.4", name: "a seed that was true for a moment is put right", run: func(e *env) {
+			name := e.name("moment")
+			watch := []any{"params", m{"occupancy": "metrics.connections"}, "flags", modeSubscribe}
+			a, b, c := e.connect(0), e.connect(0), e.connect(1)
+			c.attach(name, "flags", modeSubscribe)
+			a.attach(name, watch...)
+			e.is("seed", a.occupancyEvent(name), m{"connections": 2})
+			b.attach(name, watch...)
+			e.is("seed", b.occupancyEvent(name), m{"connections": 3})
+			c.send(m{"action": detach, "channel": name}) // so that it is again what the first one knows
+			e.is("event", b.occupancyEvent(name), m{"connections": 2})
+		}},
 		{section: "6.4", name: "what did not change is not told again", run: func(e *env) {
 			name := e.name("same")
 			w := e.connect(0)
