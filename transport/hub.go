@@ -34,7 +34,7 @@ type shard struct {
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
 	slow     []*roll      // SYNCs of connections that have much to read already
 	touched  []*localChannel
-	resting  []rest
+	resting  []*rest
 	dirty    []*conn // have frames that this shard has to flush
 	acked    []*conn // have answers that this shard has to emit
 	out      flusher

@@ -133,45 +133,56 @@ func (c *conn) mayDeliver(n int, hard int64) bool {
 // throttled says whether an attachment is to be left out, since its connection gets more than it may. It then misses what
 // comes for a second, and is told so.
 func (s *shard) throttled(a *attachment, d *channel.Delivery, hard int64) bool {
-	if a.throttled {
+	if a.rest != nil {
 		return true
 	}
 	if a.conn.mayDeliver(max(len(d.Messages), len(d.Presence)), hard) {
 		return false
 	}
-	a.throttled = true
 	a.conn.gate.Refuse(limits.ConnectionOutRate)
-	s.resting = append(s.resting, rest{a, a.turn, time.Now().Add(throttleFor)})
+	a.rest = &rest{a, time.Now().Add(throttleFor)}
+	s.resting = append(s.resting, a.rest)
 	return true
 }
 
 const throttleFor = time.Second
 
-// rest is an attachment that hears nothing for a while.
+// rest is a while in which an attachment hears nothing.
 type rest struct {
-	a     *attachment
-	turn  uint32
+	a     *attachment // nil: it ended before
 	until time.Time
+}
+
+// wake ends the attachment's rest, if it has one. Unless the client is told with tellLeftOut, it is to hear again all that
+// it was left out of.
+func (a *attachment) wake() {
+	if a.rest != nil {
+		a.rest.a, a.rest = nil, nil
+	}
 }
 
 // rouse lets attachments hear again that were left out for long enough.
 func (s *shard) rouse(now time.Time) {
 	n := 0
 	for n < len(s.resting) && !now.Before(s.resting[n].until) {
-		r := &s.resting[n]
+		a := s.resting[n].a
 		n++
-		a := r.a
-		a.throttled = false
-		if a.ch == nil || !a.listening || a.turn != r.turn {
-			continue
+		if a == nil || a.inWait {
+			continue // it was told, or is with the ATTACHED that it waits for
 		}
-		s.lost.Add(1)
-		hard := a.conn.gate.Single(limits.ConnectionOutRate)
-		s.sendAttached(a, a.ch.serial, 0, protocol.Errorf(protocol.CodeContinuityLost,
-			"more than the limit of %d messages per second came for the connection (%d); some of them were left out", hard, protocol.CodeRateOutbound))
+		s.tellLeftOut(a)
 		s.sync(a)
 	}
 	s.resting = append(s.resting[:0:0], s.resting[n:]...)
+}
+
+// tellLeftOut tells a client that it missed what came during the rest of its attachment, which is over.
+func (s *shard) tellLeftOut(a *attachment) {
+	a.wake()
+	s.lost.Add(1)
+	hard := a.conn.gate.Single(limits.ConnectionOutRate)
+	s.sendAttached(a, a.ch.serial, 0, protocol.Errorf(protocol.CodeContinuityLost,
+		"more than the limit of %d messages per second came for the connection (%d); some of them were left out", hard, protocol.CodeRateOutbound))
 }
 
 // turnedAway refuses the attaches that a channel's owner did not open the channel for.

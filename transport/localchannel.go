@@ -67,7 +67,7 @@ type attachment struct {
 
 	listening bool   // messages flow, those behind from
 	from      string //
-	throttled bool   // left out for a moment: its connection gets more than it may
+	rest      *rest  // left out for a moment: its connection gets more than it may
 	replaying bool   // confirmed and inWait: what was published before is being asked for
 
 	params   map[string]string
@@ -139,6 +139,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	if a.lostTrack(o) {
 		a.attached = false
 		a.unlisten()
+		a.wake() // what it was left out of is behind its serial
 	}
 	a.wants = o.wants
 	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
@@ -152,7 +153,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	}
 	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
 	if a.attached && before == after && !watched && !a.watches() {
-		s.sendAttached(a, ch.serial, protocol.FlagResumed, nil)
+		s.sendAttachedAgain(a)
 		s.sync(a)
 		return
 	}
@@ -219,6 +220,7 @@ func (s *shard) remove(a *attachment) {
 		ch.watchers--
 	}
 	a.unlisten()
+	a.wake()
 	a.ch, a.attached, a.watch, a.params, a.wants, a.roll = nil, false, nil, nil, nil, nil
 	s.attachments.Add(-1)
 	s.touch(ch)
@@ -315,12 +317,13 @@ func (s *shard) confirm(a *attachment, m *channel.Registered) {
 		s.replay(a, m)
 		return
 	}
-	flags, serial := protocol.Flags(0), m.Serial
-	if a.attached { // in place: nothing was missed
-		flags, serial = protocol.FlagResumed, a.ch.serial
+	a.inWait, a.serial = false, ""
+	if a.attached {
+		s.sendAttachedAgain(a)
+	} else {
+		a.attached = true
+		s.sendAttached(a, m.Serial, 0, nil)
 	}
-	a.inWait, a.serial, a.attached = false, "", true
-	s.sendAttached(a, serial, flags, nil)
 	s.listen(a, m.Serial)
 	s.sync(a)
 	s.seed(a, &m.Counts)
@@ -341,6 +344,15 @@ func (s *shard) tellCounts(a *attachment, c *channel.Counts) {
 		s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
 		a.wants.anew()
 	}
+}
+
+// sendAttachedAgain answers an ATTACH in place: nothing was missed, unless the attachment was left out of something.
+func (s *shard) sendAttachedAgain(a *attachment) {
+	if a.rest != nil {
+		s.tellLeftOut(a)
+		return
+	}
+	s.sendAttached(a, a.ch.serial, protocol.FlagResumed, nil)
 }
 
 // sendAttached tells a client that it is attached. Where it says that there are members, a sync has to follow.

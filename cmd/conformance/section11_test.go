@@ -259,6 +259,27 @@ func limitations() []check {
 			e.is("name", other.hear(quiet)["name"], "a")
 			other.silent(attached)
 		}},
+		{section: "11.3", name: "more than may be delivered: an ATTACH in place does not hide what was left out", run: func(e *env) {
+			s := e.shop(e.account())
+			s.limits(m{"connectionOutRate": m{"hard": 5}})
+			p := s.connect(1)
+			for _, modes := range []int{defaultModes, modeSubscribe} {
+				c, name := s.connect(0), e.name("again")
+				c.attach(name)
+				for range 20 {
+					p.publish(name, text("a", "b"))
+				}
+				f := c.attach(name, "flags", modes)
+				e.is("RESUMED", f.int("flags")&resumed, 0)
+				e.fails(f.obj("error"), 80020, 400)
+				e.ok("it says why: "+show(f), strings.Contains(f.obj("error").str("message"), "42915"))
+				e.sleep(1)
+				c.pending = nil
+				p.publish(name, text("after", "b"))
+				e.is("name", c.hear(name)["name"], "after")
+				c.silent(attached)
+			}
+		}},
 		{section: "11.3", name: "requests of an app", run: func(e *env) {
 			s := e.shop(e.account())
 			s.limits(m{"apiRequestRate": m{"hard": 2}})
