@@ -221,6 +221,18 @@ func messages() []check {
 			e.refuses(e.rest(2, "POST", channelPath(name)+"/messages", m{"name": "a", "connectionKey": "nonsense"}), 40006, 400)
 			e.refuses(e.rest(2, "POST", channelPath(name)+"/messages", m{"name": "a", "connectionKey": c.key(), "clientId": "bob"}), 40012, 400)
 		}},
+		{section: "4.6", name: "a connectionId beside a connectionKey is of the same connection", run: func(e *env) {
+			c, s := e.connect(0, "clientId=alice"), e.connect(1)
+			name := e.name("beside")
+			s.attach(name)
+			path := channelPath(name) + "/messages"
+			own := m{"name": "a", "connectionKey": c.key(), "connectionId": c.id()}
+			e.refuses(e.rest(2, "POST", path, own.but("connectionId", s.id())), 40006, 400)
+			e.refuses(e.rest(0, "POST", path, []m{own, own.but("connectionId", "x")}), 40006, 400)
+			e.post(1, path, []m{own, own})
+			e.is("connectionId", s.hears(name)["connectionId"], c.id())
+			s.silent(message)
+		}},
 		{section: "4.7", name: "the size limit counts names, clientIds, data and extras", run: func(e *env) {
 			c := e.connect(0)
 			name := e.name("size")

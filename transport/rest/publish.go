@@ -86,7 +86,7 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 }
 
 // onBehalf is the connection that a publish is for, "" where it is for none, and who publishes then: the client of that
-// connection. All messages name the same one, or none does.
+// connection. All messages name the same one, or none does; a connectionId beside the key is its.
 func (c *call) onBehalf(id auth.Identity, in []protocol.Message) (auth.Identity, string, *protocol.ErrorInfo) {
 	key := ""
 	for i := range in {
@@ -99,9 +99,15 @@ func (c *call) onBehalf(id auth.Identity, in []protocol.Message) (auth.Identity,
 		return id, "", nil
 	}
 	of, err := c.cfg.Keys.ReadConnectionKeyOf(id.App, key)
-	switch {
-	case err != nil:
+	if err != nil {
 		return id, "", err
+	}
+	for i := range in {
+		if in[i].ConnectionID != "" && in[i].ConnectionID != of.ID {
+			return id, "", protocol.Errorf(protocol.CodeBadConnectionID, "message %d: connectionId %.60q is not that of the connection of connectionKey; leave it out", i, in[i].ConnectionID)
+		}
+	}
+	switch {
 	case id.ClientID == auth.Wildcard:
 		id.ClientID = of.ClientID
 	case of.ClientID != auth.Wildcard && of.ClientID != id.ClientID:
