@@ -27,7 +27,7 @@ type check struct {
 // suite is every check, by section.
 func suite() []check {
 	return slices.Concat(
-		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), edits(), presence(), occupancy(),
+		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), ephemerals(), edits(), presence(), occupancy(),
 		restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
 		authFailures(), tokens(), revocations(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
