@@ -31,15 +31,15 @@ func baseURL(flag, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// call makes one request and returns the body of a good answer.
-func call(ctx context.Context, method string, u *url.URL) ([]byte, error) {
+// call makes one request, with a token if there is one, and returns the body of a good answer.
+func call(ctx context.Context, method string, u *url.URL, token string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	return answerOf(http.DefaultClient.Do(r))
+	return answerOf(do(r, token))
 }
 
 // answerOf reads the answer of a request.
@@ -77,7 +77,7 @@ func refusalOf(resp *http.Response, body []byte) error {
 
 // get decodes the answer of an admin endpoint.
 func get[T any](ctx context.Context, base *url.URL, path string) (v T, err error) {
-	body, err := call(ctx, http.MethodGet, base.JoinPath(path))
+	body, err := call(ctx, http.MethodGet, base.JoinPath(path), "")
 	if err != nil {
 		return v, err
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 type backupCmd struct {
+	operatorFlags
 	File  string `arg:"" help:"File to write. It must not be there yet."`
-	Admin string `default:"127.0.0.1:8180" placeholder:"HOST:PORT" help:"Admin address of any node. Default: ${default}."`
 	Stale bool   `help:"Take what the node has, though the leader cannot be asked."`
 }
 
@@ -38,7 +38,7 @@ func (c backupCmd) Run(w world) error {
 	}
 	ctx, cancel := w.untilSignal()
 	defer cancel()
-	resp, err := stream(ctx, u)
+	resp, err := stream(ctx, u, c.token(w))
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,9 @@ func (c backupCmd) Run(w world) error {
 func keep(from io.Reader, path string) (info raftstore.BackupInfo, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // readable by this user alone
 	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok { // of a name that nobody gave
+			err = fmt.Errorf("%s cannot be written: %w", path, e.Err)
+		}
 		return info, err
 	}
 	defer os.Remove(f.Name()) // of no effect once it has its name

@@ -40,7 +40,7 @@ func show[T any](w world, flags adminFlags, path string, draw func(ctx context.C
 	ctx, cancel := w.untilSignal()
 	defer cancel()
 	if flags.JSON {
-		body, err := call(ctx, http.MethodGet, base.JoinPath(path))
+		body, err := call(ctx, http.MethodGet, base.JoinPath(path), "")
 		if err != nil {
 			return err
 		}
@@ -82,18 +82,12 @@ func (c clusterStatusCmd) Run(w world) error {
 				alone++
 			}
 		}
-		voters := 0
-		for _, server := range s.Servers {
-			if server.Voter {
-				voters++
-			}
-		}
 		fmt.Fprintf(out, "cluster\t%s\n", orDash(s.ClusterID))
 		fmt.Fprintf(out, "seen by\t%s (boot %s)\n", s.Node, s.Boot)
 		fmt.Fprintf(out, "leader\t%s (term %d)\n", orDash(s.Leader), s.Term)
 		fmt.Fprintf(out, "lease of this node\t%s\n", lease(s.LeaseMs))
 		fmt.Fprintf(out, "members\t%s\n", counts(states, "alive", "leaving", "joining", "dead"))
-		fmt.Fprintf(out, "log\t%d servers, %d vote, %d may fail\n", len(s.Servers), voters, max(voters-1, 0)/2)
+		fmt.Fprintf(out, "log\t%s\n", margin(s))
 		fmt.Fprintf(out, "links from this node down\t%d\n", linksDown)
 		fmt.Fprintf(out, "partitions\t%d, %d without an owner, %d without a copy (table version %d)\n", len(s.Table), unowned, alone, s.Version)
 		if s.ColdMs > 0 {
@@ -101,6 +95,35 @@ func (c clusterStatusCmd) Run(w world) error {
 		}
 		return nil
 	})
+}
+
+// margin says how many of the voters may fail from now on, by those that the node sees: itself and whom it is linked with.
+// What the cluster agreed on would not do: without a majority nobody is declared dead.
+func margin(s cluster.Status) string {
+	seen := map[string]bool{}
+	for _, m := range s.Members {
+		if m.State != "dead" && (m.Link == "self" || m.Link == "up") {
+			seen[m.Node] = true
+		}
+	}
+	voters, unseen := 0, 0
+	for _, server := range s.Servers {
+		if server.Voter {
+			voters++
+			if !seen[server.Node] {
+				unseen++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d servers, %d vote", len(s.Servers), voters)
+	if unseen > 0 {
+		text += fmt.Sprintf(", %d of these not seen", unseen)
+	}
+	spare := voters - unseen - (voters/2 + 1)
+	if voters > 0 && spare < 0 {
+		return text + fmt.Sprintf(": no majority, %d must come back", -spare)
+	}
+	return text + fmt.Sprintf(", %d may fail", max(spare, 0))
 }
 
 type clusterMembersCmd struct {

@@ -71,7 +71,7 @@ func TestClusterTables(t *testing.T) {
 	}
 	expectLines(t, show("status"),
 		"cluster c0ffee", "seen by n1 (boot b1)", "leader n2 (term 7)", "lease of this node held, 3.5s left", "members 2 alive, 1 dead",
-		"log 4 servers, 3 vote, 1 may fail", "links from this node down 0",
+		"log 4 servers, 3 vote, 1 of these not seen, 0 may fail", "links from this node down 0",
 		"partitions 4, 1 without an owner, 2 without a copy (table version 12)")
 	expectLines(t, show("members"),
 		"NODE STATE LOG PARTITIONS LINK GOSSIP CLIENTS ADMIN CLUSTER",
@@ -83,6 +83,44 @@ func TestClusterTables(t *testing.T) {
 	var s cluster.Status
 	if err := json.Unmarshal([]byte(show("members", "--json")), &s); err != nil || s.ClusterID != "c0ffee" {
 		t.Errorf("--json: %v", err)
+	}
+}
+
+// TestMargin: what may fail is counted from the voters that live, as the node that is asked sees them.
+func TestMargin(t *testing.T) {
+	type who struct {
+		node, state, link string
+		votes             bool
+	}
+	self := who{"a", "alive", "self", true}
+	up := func(node string) who { return who{node, "alive", "up", true} }
+	for _, test := range []struct {
+		name    string
+		members []who
+		want    string
+	}{
+		{"alone", []who{self}, "1 servers, 1 vote, 0 may fail"},
+		{"three", []who{self, up("b"), up("c")}, "3 servers, 3 vote, 1 may fail"},
+		{"one that has no vote does not count", []who{self, up("b"), up("c"), {"d", "alive", "up", false}}, "4 servers, 3 vote, 1 may fail"},
+		{"one dead", []who{self, up("b"), {"c", "dead", "down", true}}, "3 servers, 3 vote, 1 of these not seen, 0 may fail"},
+		{"one gone that nobody has buried", []who{self, up("b"), {"c", "alive", "refused", true}}, "3 servers, 3 vote, 1 of these not seen, 0 may fail"},
+		{"two gone", []who{self, {"b", "alive", "down", true}, {"c", "dead", "down", true}}, "3 servers, 3 vote, 2 of these not seen: no majority, 1 must come back"},
+		{"one that hangs", []who{self, up("b"), {"c", "dead", "up", true}}, "3 servers, 3 vote, 1 of these not seen, 0 may fail"},
+		{"one that leaves votes to the end", []who{self, up("b"), {"c", "leaving", "up", true}}, "3 servers, 3 vote, 1 may fail"},
+		{"one that comes back", []who{self, up("b"), {"c", "dead", "up", true}, {"c", "joining", "up", false}}, "3 servers, 3 vote, 1 may fail"},
+		{"two of five gone", []who{self, up("b"), up("c"), {"d", "dead", "down", true}, {"e", "dead", "down", true}}, "5 servers, 5 vote, 2 of these not seen, 0 may fail"},
+		{"nothing known yet", nil, "0 servers, 0 vote, 0 may fail"},
+	} {
+		var s cluster.Status
+		for _, m := range test.members {
+			s.Members = append(s.Members, cluster.MemberStatus{Node: m.node, State: m.state, Link: m.link})
+			if m.state != "joining" {
+				s.Servers = append(s.Servers, cluster.ServerStatus{Node: m.node, Voter: m.votes})
+			}
+		}
+		if got := margin(s); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
 	}
 }
 

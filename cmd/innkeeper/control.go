@@ -14,14 +14,10 @@ import (
 	"text/tabwriter"
 )
 
-// tokenEnv is the variable that holds the token of the admin API.
-const tokenEnv = "INNKEEPER_ADMIN_TOKEN"
-
 // controlFlags are what commands take that use the control API.
 type controlFlags struct {
-	Admin string `default:"127.0.0.1:8180" placeholder:"HOST:PORT" help:"Admin address of any node. Default: ${default}."`
-	Token string `placeholder:"TOKEN" help:"One of admin.tokens of the node's configuration; better in the variable INNKEEPER_ADMIN_TOKEN, which other users of the machine cannot see."`
-	JSON  bool   `name:"json" help:"Show the node's answer as it is."`
+	operatorFlags
+	JSON bool `name:"json" help:"Show the node's answer as it is."`
 }
 
 // steer makes a request to the control API and returns the body of a good answer.
@@ -53,14 +49,7 @@ func (f controlFlags) steer(w world, method string, body any, path ...string) ([
 	if content != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	token := f.Token
-	if token == "" {
-		token = w.variable(tokenEnv)
-	}
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := do(r, f.token(w))
 	if err == nil && (resp.StatusCode == http.StatusCreated || resp.StatusCode == http.StatusNoContent) {
 		resp.StatusCode = http.StatusOK
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 type drainCmd struct {
-	postFlags
+	operatorFlags
 	Node string `arg:"" optional:"" help:"Id of the node, as innkeeper cluster members lists it. Default: the one at the admin address."`
 }
 
@@ -39,7 +39,7 @@ func (c drainCmd) Run(w world) error {
 		path = []string{"cluster", "members", url.PathEscape(c.Node), "drain"}
 	}
 	began := time.Now()
-	got, err := post[struct{ Draining string }](w, c.postFlags, nil, path...)
+	got, err := post[struct{ Draining string }](w, c.operatorFlags, nil, path...)
 	if err != nil {
 		return err
 	}

@@ -260,10 +260,10 @@ func printable(name string) string {
 }
 
 type replayCmd struct {
-	Admin string `default:"127.0.0.1:8180" placeholder:"HOST:PORT" help:"Admin address of any node. Default: ${default}."`
-	From  uint64 `required:"" placeholder:"SEQ" help:"Seq of the first event to send again."`
-	Rule  string `required:"" placeholder:"ID" help:"The rule."`
-	App   string `placeholder:"ID" help:"Its app; needed only where several apps have a rule of that id."`
+	operatorFlags
+	From uint64 `required:"" placeholder:"SEQ" help:"Seq of the first event to send again."`
+	Rule string `required:"" placeholder:"ID" help:"The rule."`
+	App  string `placeholder:"ID" help:"Its app; needed only where several apps have a rule of that id."`
 }
 
 func (replayCmd) Help() string {
@@ -291,7 +291,7 @@ func (c replayCmd) Run(w world) error {
 	}
 	u := base.JoinPath("rules", app, c.Rule, "replay")
 	u.RawQuery = url.Values{"from": {strconv.FormatUint(c.From, 10)}}.Encode()
-	if _, err := call(ctx, http.MethodPost, u); err != nil {
+	if _, err := call(ctx, http.MethodPost, u, c.token(w)); err != nil {
 		return err
 	}
 	fmt.Fprintf(w.stdout, "Rule %s of app %s sends its events again from seq %d on. Watch it with: innkeeper cluster rules\n", c.Rule, app, c.From)
@@ -312,6 +312,9 @@ func (c replayCmd) app(rules dispatch.Status) (string, error) {
 		return apps[0], nil
 	case len(apps) > 1:
 		return "", fmt.Errorf("the apps %s all have a rule %q; choose one with --app", strings.Join(apps, ", "), c.Rule)
+	}
+	if c.App != "" {
+		return "", fmt.Errorf("the app %q has no rule %q; there are: %s", c.App, c.Rule, orDash(strings.Join(known, ", ")))
 	}
 	return "", fmt.Errorf("there is no rule %q; there are: %s", c.Rule, orDash(strings.Join(known, ", ")))
 }

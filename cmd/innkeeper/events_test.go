@@ -151,7 +151,8 @@ func TestReplayCommand(t *testing.T) {
 	for want, args := range map[string][]string{
 		"choose one with --app": {"--rule", "both", "--from", "12"},
 		"there are: demo/state": {"--rule", "none", "--from", "12"},
-		"the oldest is 10":      {"--rule", "state", "--from", "9"},
+		`the app "nope" has no rule "state"; there are: demo/state`: {"--rule", "state", "--app", "nope", "--from", "12"},
+		"the oldest is 10": {"--rule", "state", "--from", "9"},
 	} {
 		if code, _, errs := replay(args...); code != exitRefused || !strings.Contains(errs, want) {
 			t.Errorf("%v: code %d, %s", args, code, errs)

@@ -8,13 +8,8 @@ import (
 	"net/url"
 )
 
-// postFlags are what commands take that have a node do something.
-type postFlags struct {
-	Admin string `default:"127.0.0.1:8180" placeholder:"HOST:PORT" help:"Admin address of any node. Default: ${default}."`
-}
-
 // post has a node do something, or the one that it points to, and decodes the answer.
-func post[T any](w world, flags postFlags, query url.Values, path ...string) (v T, err error) {
+func post[T any](w world, flags operatorFlags, query url.Values, path ...string) (v T, err error) {
 	base, err := baseURL("admin", flags.Admin)
 	if err != nil {
 		return v, err
@@ -23,7 +18,7 @@ func post[T any](w world, flags postFlags, query url.Values, path ...string) (v 
 	defer cancel()
 	u := base.JoinPath(path...)
 	u.RawQuery = query.Encode()
-	body, err := call(ctx, http.MethodPost, u)
+	body, err := call(ctx, http.MethodPost, u, flags.token(w))
 	if err != nil {
 		return v, err
 	}
@@ -38,7 +33,7 @@ type clusterLeaderCmd struct {
 }
 
 type leaderTransferCmd struct {
-	postFlags
+	operatorFlags
 }
 
 func (leaderTransferCmd) Help() string {
@@ -47,7 +42,7 @@ func (leaderTransferCmd) Help() string {
 
 // Run hands leadership over and says who leads.
 func (c leaderTransferCmd) Run(w world) error {
-	got, err := post[struct{ Leader string }](w, c.postFlags, nil, "cluster", "leader", "transfer")
+	got, err := post[struct{ Leader string }](w, c.operatorFlags, nil, "cluster", "leader", "transfer")
 	if err != nil {
 		return err
 	}
@@ -56,7 +51,7 @@ func (c leaderTransferCmd) Run(w world) error {
 }
 
 type clusterRemoveCmd struct {
-	postFlags
+	operatorFlags
 	Node  string `arg:"" help:"Id of the node, as innkeeper cluster members lists it."`
 	Force bool   `help:"Also when the node is dead by agreement and seems to run all the same."`
 }
@@ -71,7 +66,7 @@ func (c clusterRemoveCmd) Run(w world) error {
 	if c.Force {
 		query.Set("force", "true")
 	}
-	got, err := post[struct{ Removed string }](w, c.postFlags, query, "cluster", "members", url.PathEscape(c.Node), "remove")
+	got, err := post[struct{ Removed string }](w, c.operatorFlags, query, "cluster", "members", url.PathEscape(c.Node), "remove")
 	if err != nil {
 		return err
 	}
@@ -80,12 +75,12 @@ func (c clusterRemoveCmd) Run(w world) error {
 }
 
 // stream makes one request whose answer may take long, and returns it if it is good.
-func stream(ctx context.Context, u *url.URL) (*http.Response, error) {
+func stream(ctx context.Context, u *url.URL, token string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := do(r, token)
 	if err == nil && resp.StatusCode == http.StatusOK {
 		return resp, nil
 	}

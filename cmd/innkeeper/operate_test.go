@@ -28,6 +28,10 @@ func TestBackupAndRestore(t *testing.T) {
 	if code, _, errs := command("backup", file, "--admin", s.admin); code != exitRefused || !strings.Contains(errs, "is there already") {
 		t.Errorf("once more: code %d, %s", code, errs)
 	}
+	nowhere := filepath.Join(dir, "none", "backup")
+	if code, _, errs := command("backup", nowhere, "--admin", s.admin); code != exitRefused || !strings.Contains(errs, nowhere+" cannot be written: no such file or directory") || strings.Contains(errs, "tmp:") {
+		t.Errorf("into a directory that is not there: code %d, %s", code, errs)
+	}
 	p.kill()
 	if code, _, errs := command("restore", file, "--data-dir", s.dir); code != exitRefused || !strings.Contains(errs, "not empty") {
 		t.Errorf("into the old directory: code %d, %s", code, errs)

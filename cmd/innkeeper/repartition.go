@@ -14,7 +14,7 @@ import (
 const repartitionPoll = 250 * time.Millisecond
 
 type clusterRepartitionCmd struct {
-	postFlags
+	operatorFlags
 	Partitions int           `arg:"" help:"How many there shall be: a power of two from 8 to 4096."`
 	Wait       time.Duration `default:"2m" placeholder:"TIME" help:"How long to wait until all of them are open; 0s does not. Default: ${default}."`
 }
@@ -29,7 +29,7 @@ func (c clusterRepartitionCmd) Run(w world) error {
 		return &exitError{exitUsage, fmt.Errorf("--wait: %v is negative; 0s does not wait", c.Wait)}
 	}
 	began := time.Now()
-	p, err := post[admin.Partitioning](w, c.postFlags, url.Values{"partitions": {strconv.Itoa(c.Partitions)}}, "cluster", "repartition")
+	p, err := post[admin.Partitioning](w, c.operatorFlags, url.Values{"partitions": {strconv.Itoa(c.Partitions)}}, "cluster", "repartition")
 	if err != nil {
 		return err
 	}

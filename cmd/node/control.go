@@ -255,7 +255,7 @@ func (s steering) createApp(r *control.Request) (any, error) {
 	}
 	version, err := s.swap(r.Context(), tableApps, app.ID, &app, 0)
 	if errors.Is(err, raftstore.ErrExists) {
-		return nil, control.Conflict("there is an app %q already; choose another id, or change that one with PATCH", app.ID)
+		return nil, control.Conflict("there is an app %q already; change that one, or choose another id", app.ID)
 	}
 	if err == nil {
 		err = s.limitNewApp(r.Context(), app.ID)

@@ -125,7 +125,7 @@ func (s steering) createNamespace(r *control.Request) (any, error) {
 	n.CreatedMs = time.Now().UnixMilli()
 	_, err = s.change(r.Context(), r.Path("app"), func(file *config.App, app *auth.App) error {
 		if fileHasNamespace(file, n.ID) != nil || findNamespace(app, n.ID) != nil {
-			return control.Conflict("there is a namespace %q already; change it with PATCH", n.ID)
+			return control.Conflict("there is a namespace %q already; change that one", n.ID)
 		}
 		if len(app.Namespaces) >= namespacesMax {
 			return control.Conflict("the app has %d namespaces, which is the most; delete one", len(app.Namespaces))
@@ -331,7 +331,7 @@ func (s steering) createRule(r *control.Request) (any, error) {
 			return err
 		}
 		if fileHasRule(file, next.ID) != nil || findRule(app, next.ID) != nil {
-			return control.Conflict("there is a rule %q already; change it with PATCH, or choose another id", next.ID)
+			return control.Conflict("there is a rule %q already; change that one, or choose another id", next.ID)
 		}
 		if len(app.Rules) >= rulesMax {
 			return control.Conflict("the app has %d rules, which is the most; delete one", len(app.Rules))

@@ -98,7 +98,7 @@ func TestAppsAndKeysAtRunTime(t *testing.T) {
 	if app.ID != "shop" || app.AccountID != "acme" || app.KeptIn != "log" {
 		t.Errorf("%+v", app)
 	}
-	n.says("POST", "/accounts/acme/apps", `{"id":"shop"}`, 409, `"shop"`, "PATCH")
+	n.says("POST", "/accounts/acme/apps", `{"id":"shop"}`, 409, `"shop"`, "change that one")
 	n.says("POST", "/accounts/acme/apps", `{"id":"demo"}`, 409, "configuration")
 	n.says("POST", "/accounts/acme/apps", `{"id":"no id"}`, 400, "id:", `"no id"`, "letters")
 	n.says("POST", "/accounts/acme/apps", `{"nam":"x"}`, 400, "nam")

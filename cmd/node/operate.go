@@ -146,7 +146,7 @@ func (b *boot) backup(ctx context.Context, stale bool) (func(io.Writer) error, e
 		ctx, cancel := context.WithTimeout(ctx, operateTimeout)
 		defer cancel()
 		if err := b.store.ReadIndex(ctx); err != nil {
-			return nil, fmt.Errorf("the leader cannot say what is newest (%w); consistency=stale takes what this node has", err)
+			return nil, fmt.Errorf("the leader cannot say what is newest (%w); with consistency=stale, or innkeeper backup --stale, this node gives what it has", err)
 		}
 	}
 	if b.store.View().ClusterID == "" {

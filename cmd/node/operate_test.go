@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	"innkeeper/transport/admin"
 )
@@ -72,4 +74,19 @@ func statusOf(err error) int {
 		return e.Status
 	}
 	return 0
+}
+
+// TestBackupWithoutALeader says how to have one all the same, in the words of the API and in those of the command.
+func TestBackupWithoutALeader(t *testing.T) {
+	cfg := settings(t.TempDir())
+	cfg.Node.Join, cfg.Node.BootstrapExpect = []string{freeAddr(t)}, 0
+	n := run(t, cfg)
+	<-n.Started()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := n.boot.Load().backup(ctx, false)
+	if err == nil {
+		t.Fatal("a node without a leader knows what is newest")
+	}
+	says(t, err, "consistency=stale", "--stale")
 }

@@ -20,6 +20,10 @@ import (
 // FileEnv is the variable that names the configuration file. It is not a setting itself.
 const FileEnv = EnvPrefix + "CONFIG"
 
+// TokenEnv is the variable with the token that commands show to admin APIs. Nodes pay no heed to it: it is there for
+// whoever works on their machine.
+const TokenEnv = EnvPrefix + "ADMIN_TOKEN"
+
 // Load reads a configuration: defaults, below the file (path "" is none), below the variables of environ ("NAME=value",
 // as from os.Environ), below the flags (path → text). Everything wrong is returned together as *Error; a file that
 // cannot be read or parsed is an error of its own.
@@ -142,7 +146,7 @@ func (o overrides) take(s Setting, from, text string) (string, any) {
 var serviceLink = regexp.MustCompile(`^INNKEEPER_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 func (o overrides) unknownVariable(name string, known []string) {
-	if name == FileEnv || serviceLink.MatchString(name) {
+	if name == FileEnv || name == TokenEnv || serviceLink.MatchString(name) {
 		return
 	}
 	if strings.HasPrefix(name, EnvPrefix+"APPS") {
