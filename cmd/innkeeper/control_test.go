@@ -17,7 +17,7 @@ func TestControlCommands(t *testing.T) {
 		says []string // parts of the output, or of what is wrong
 	}{
 		{[]string{"apps", "create", "shop", "--name", "Shop"}, exitOK, []string{"APP", "shop", "default", "enabled", "log"}},
-		{[]string{"apps", "create", "shop"}, exitRefused, []string{`"shop" already`}},
+		{[]string{"apps", "create", "shop"}, exitRefused, []string{`"shop" already; change that one`}},
 		{[]string{"apps", "list"}, exitOK, []string{"shop", "configuration"}},
 		{[]string{"apps", "update", "shop", "--status", "asleep"}, exitRefused, []string{"enabled or disabled"}},
 		{[]string{"apps", "update", "shop", "--status", "disabled"}, exitOK, []string{"disabled"}},
@@ -36,6 +36,11 @@ func TestControlCommands(t *testing.T) {
 		{[]string{"namespaces", "delete", "shop", "chat"}, exitOK, []string{"chat is deleted"}},
 		{[]string{"rules", "create", "shop", "hook", "source=channel.state", "target.url=http://127.0.0.1:9/x", "target.lanes=2"}, exitOK, []string{"hook", "channel.state", "innkeeper", "http://127.0.0.1:9/x", "true"}},
 		{[]string{"rules", "create", "shop", "bad", "source=channel.stat", "target.url=x"}, exitRefused, []string{"source", "channel.stat", "target.url"}},
+		{[]string{"rules", "create", "shop", "bad", "source=channel.state", "target.url=http://127.0.0.1:9/x", "target.lanes=0"}, exitRefused, []string{"target.lanes", "from 1 to 256"}},
+		{[]string{"rules", "update", "shop", "hook", "target.timeout=0s"}, exitRefused, []string{"target.timeout", "more than 0s"}},
+		{[]string{"rules", "update", "shop", "hook", "target.lanes=", "target.batch_size=7"}, exitOK, []string{"hook"}},
+		{[]string{"rules", "get", "shop", "hook", "--json"}, exitOK, []string{`"lanes": 8`, `"batch_size": 7`}},
+		{[]string{"rules", "update", "shop", "hook", "target.lanes=2"}, exitOK, []string{"hook"}},
 		{[]string{"rules", "update", "shop", "hook", "enabled=false"}, exitOK, []string{"false"}},
 		{[]string{"rules", "get", "shop", "hook"}, exitOK, []string{"hook"}},
 		{[]string{"rules", "list", "shop", "--json"}, exitOK, []string{`"lanes": 2`}},

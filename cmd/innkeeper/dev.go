@@ -41,6 +41,14 @@ func devSetting(path string) bool {
 	return !strings.HasPrefix(path, "node.") && path != "cluster.id"
 }
 
+// devDefault is what the nodes of dev do unless told otherwise.
+func devDefault() config.Config {
+	base := config.Default()
+	base.Log.Level = "warn" // the screen tells what matters
+	base.Auth.AppsAPI = true
+	return base
+}
+
 const devKey = "demo.root:secret"
 
 // Run runs the cluster until a signal or a failure.
@@ -78,9 +86,7 @@ func (c devCmd) general(environ []string) (config.Config, error) {
 			return config.Config{}, fmt.Errorf("the variable %s is set, but dev chooses %s of each node itself; unset it, use --listen and --data-dir, or run nodes with \"innkeeper serve\"", name, s.Path)
 		}
 	}
-	base := config.Default()
-	base.Log.Level = "warn" // the screen tells what matters
-	base.Auth.AppsAPI = true
+	base := devDefault()
 	app := config.App{ID: "demo", Lifecycle: true, Keys: []config.Key{{Key: devKey, Capability: map[string][]string{"[*]*": {"*"}}}}}
 	if c.Webhook != "" {
 		app.Rules = []config.Rule{{ID: "webhook", Source: "channel.state", Target: config.Target{URL: c.Webhook, Format: c.WebhookFormat}}}

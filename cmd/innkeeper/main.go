@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"innkeeper/cmd/node/config"
 )
 
 // Exit codes; the help of the program lists them too. A second signal ends with 128 plus the signal's number.
@@ -86,8 +88,8 @@ func run(args []string, w world) (code int) {
 		}
 	}()
 	var cli commands
-	cli.Serve.Settings = settingFlags(func(string) bool { return true })
-	cli.Dev.Settings = settingFlags(devSetting)
+	cli.Serve.Settings = settingFlags(config.Default(), func(string) bool { return true })
+	cli.Dev.Settings = settingFlags(devDefault(), devSetting)
 	parser, err := kong.New(&cli,
 		kong.Name("innkeeper"),
 		kong.Description(description),

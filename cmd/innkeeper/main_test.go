@@ -364,3 +364,19 @@ func TestCommandLines(t *testing.T) {
 		})
 	}
 }
+
+// TestHelpTellsTheDefaultsOfTheCommand: dev begins with others than serve.
+func TestHelpTellsTheDefaultsOfTheCommand(t *testing.T) {
+	for name, want := range map[string][]string{
+		"serve": {"Not for production. Default: false.", "info, warn or error. Default: info.", "for clients: WebSocket and REST. Default: 127.0.0.1:8080."},
+		"dev":   {"Not for production. Default: true.", "info, warn or error. Default: warn."},
+	} {
+		_, out, _ := command(name, "--help")
+		text := strings.Join(strings.Fields(out), " ") // lines are broken anywhere
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: %q is missing in: %s", name, part, text)
+			}
+		}
+	}
+}

@@ -10,11 +10,11 @@ import (
 	"innkeeper/cmd/node/config"
 )
 
-// settingFlags makes one flag of each setting that take accepts. The parser learns flags from the fields of a struct, so
+// settingFlags makes one flag of each setting that take accepts; base holds the defaults. The parser learns flags from the fields of a struct, so
 // the struct is made from the list of settings, which stays the one source.
-func settingFlags(take func(path string) bool) kong.Plugins {
+func settingFlags(base config.Config, take func(path string) bool) kong.Plugins {
 	var fields []reflect.StructField
-	for i, s := range config.Settings() {
+	for i, s := range config.SettingsOver(base) {
 		if !take(s.Path) {
 			continue
 		}

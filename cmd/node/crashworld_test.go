@@ -95,7 +95,7 @@ func (w *world) config(m *machine) config.Config {
 		Keys: []config.Key{{Key: rootKey, Capability: map[string][]string{"[*]*": {"*"}}}},
 		Rules: []config.Rule{{
 			ID: "state", Source: "channel.state",
-			Target: config.Target{URL: "http://" + backendIP + ":80/", Format: "innkeeper", Timeout: config.DefaultTargetTimeout},
+			Target: config.Target{URL: "http://" + backendIP + ":80/", Format: "innkeeper", Timeout: new(config.DefaultTargetTimeout)},
 		}},
 	}}
 	return c

@@ -77,7 +77,7 @@ func rulesOf(apps []config.App) ([]dispatch.Rule, error) {
 			}
 			out := dispatch.Rule{
 				ID: r.ID, App: app.ID, Source: r.Source, URL: t.URL, Format: dispatch.Format(t.Format),
-				Headers: t.Headers, Secrets: t.Secrets, TLS: tls, Timeout: t.Timeout, Lanes: t.Lanes, Batch: t.BatchSize,
+				Headers: t.Headers, Secrets: t.Secrets, TLS: tls, Timeout: orZero(t.Timeout), Lanes: orZero(t.Lanes), Batch: orZero(t.BatchSize),
 			}
 			if out.Format == dispatch.Ably {
 				out.Ably = dispatch.AblyForm{Single: t.Mode == "single" || t.Mode == "plain", Plain: t.Mode == "plain"}
@@ -95,4 +95,12 @@ func rulesOf(apps []config.App) ([]dispatch.Rule, error) {
 		}
 	}
 	return rules, nil
+}
+
+// orZero is what p points to; zero, which is the dispatcher's default, where nothing was given.
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }

@@ -85,7 +85,7 @@ func (n *Node) config() config.Config {
 	for _, r := range o.rules() {
 		app.Rules = append(app.Rules, config.Rule{
 			ID: r.id, Source: "channel.state", Channels: r.pattern,
-			Target: config.Target{URL: hookURL + r.id, Format: r.format, Timeout: config.DefaultTargetTimeout},
+			Target: config.Target{URL: hookURL + r.id, Format: r.format, Timeout: new(config.DefaultTargetTimeout)},
 		})
 	}
 	cfg.Apps = []config.App{app}

@@ -74,7 +74,7 @@ type Rule struct {
 	Target   Target `koanf:"target"`
 }
 
-// Target is where a rule's events go. Zero and nil mean the default.
+// Target is where a rule's events go. Nil means the default, and so does "".
 type Target struct {
 	URL    string `koanf:"url"`    // http, https, grpc or grpcs
 	Format string `koanf:"format"` // innkeeper (default), centrifugo (the only one for gRPC) or ably
@@ -83,9 +83,9 @@ type Target struct {
 	SigningKey string            `koanf:"signing_key"` // id of a key of the app that signs requests; "" signs none
 	Headers    map[string]string `koanf:"headers"`
 	Secrets    []string          `koanf:"secrets"`    // sign HTTP requests; several while one replaces another
-	Timeout    time.Duration     `koanf:"timeout"`    // of one request; default DefaultTargetTimeout, below a lease
-	Lanes      int               `koanf:"lanes"`      // requests in flight at once; default DefaultLanes
-	BatchSize  int               `koanf:"batch_size"` // events in a request at most; default DefaultBatchSize
+	Timeout    *time.Duration    `koanf:"timeout"`    // of one request; default DefaultTargetTimeout, below a lease
+	Lanes      *int              `koanf:"lanes"`      // requests in flight at once; default DefaultLanes
+	BatchSize  *int              `koanf:"batch_size"` // events in a request at most; default DefaultBatchSize
 	Linger     *time.Duration    `koanf:"linger"`     // how long the first event waits for company; default DefaultLinger
 	TLS        TLS               `koanf:"tls"`        // for https and grpcs
 }

@@ -79,17 +79,16 @@ func (t *Target) fill() {
 			t.Format = "centrifugo"
 		}
 	}
-	if t.Timeout == 0 {
-		t.Timeout = DefaultTargetTimeout
-	}
-	if t.Lanes == 0 {
-		t.Lanes = DefaultLanes
-	}
-	if t.BatchSize == 0 {
-		t.BatchSize = DefaultBatchSize
-	}
-	if t.Linger == nil {
-		t.Linger = new(DefaultLinger)
+	preset(&t.Timeout, DefaultTargetTimeout)
+	preset(&t.Lanes, DefaultLanes)
+	preset(&t.BatchSize, DefaultBatchSize)
+	preset(&t.Linger, DefaultLinger)
+}
+
+// preset sets what was not given.
+func preset[T any](to **T, value T) {
+	if *to == nil {
+		*to = &value
 	}
 }
 

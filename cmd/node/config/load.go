@@ -30,7 +30,7 @@ const TokenEnv = EnvPrefix + "ADMIN_TOKEN"
 func Load(path string, environ []string, flags map[string]string) (Config, error) {
 	k := koanf.New(".")
 	if path != "" {
-		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+		if err := k.Load(file.Provider(path), oneDocument{yaml.Parser()}); err != nil {
 			return Config{}, fileError(path, err)
 		}
 	}
@@ -82,6 +82,9 @@ func fileError(path string, err error) error {
 		return fmt.Errorf("configuration %s: there is no such file; check the path, or start from docs/innkeeper.yaml", path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("configuration %s: may not be read by this user; check the owner and mode of the file", path)
+	}
+	if e, ok := errors.AsType[*secondDocument](err); ok {
+		return fmt.Errorf("configuration %s: %w", path, e)
 	}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if strings.Contains(text, "cannot unmarshal") && strings.Contains(text, "into map") {

@@ -83,8 +83,8 @@ log: {level: debug, format: json}
 				ID: "state", Source: "channel.state", Channels: "^chat:",
 				Target: Target{
 					URL: "https://127.0.0.1:9000/events", Format: "centrifugo", Headers: map[string]string{"X-Key": "abc"},
-					Secrets: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, Timeout: 1500 * time.Millisecond,
-					Lanes: 4, BatchSize: 50, Linger: new(time.Duration(0)), TLS: TLS{ServerName: "sink.example"},
+					Secrets: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, Timeout: new(1500 * time.Millisecond),
+					Lanes: new(4), BatchSize: new(50), Linger: new(time.Duration(0)), TLS: TLS{ServerName: "sink.example"},
 				},
 			}},
 		}},
@@ -116,8 +116,8 @@ apps:
   rules: [{id: r, source: channel.state, target: {url: 'https://example.org/e'}}]
 `).Apps[0]
 	want.Apps[0].Rules = []Rule{{Target: Target{
-		URL: "https://example.org/e", Format: "innkeeper", Timeout: DefaultTargetTimeout,
-		Lanes: DefaultLanes, BatchSize: DefaultBatchSize, Linger: new(DefaultLinger),
+		URL: "https://example.org/e", Format: "innkeeper", Timeout: new(DefaultTargetTimeout),
+		Lanes: new(DefaultLanes), BatchSize: new(DefaultBatchSize), Linger: new(DefaultLinger),
 	}}}
 	if got, want := rule.Rules[0].Target, want.Apps[0].Rules[0].Target; !reflect.DeepEqual(got, want) {
 		t.Errorf("target that sets nothing: %+v, want %+v", got, want)
@@ -140,6 +140,7 @@ func TestFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
 		"INNKEEPER_NODE_JOIN=10.0.0.1:7910, 10.0.0.2:7910",
 		"INNKEEPER_CLUSTER_TRUST_REFUSED=false",
 		"INNKEEPER_CONFIG=elsewhere.yaml",
+		"INNKEEPER_ADMIN_TOKEN=of-the-operator", // for commands, not for nodes
 		"INNKEEPER_SERVICE_HOST=10.1.1.1", "INNKEEPER_PORT_8080_TCP_ADDR=10.1.1.1", "INNKEEPER_PORT=tcp://10.1.1.1:8080",
 	}
 	cfg, err := Load(path, environ, map[string]string{"node.listen": "127.0.0.1:21", "cluster.partitions": "16"})
@@ -327,6 +328,10 @@ func TestRefused(t *testing.T) {
 		{"URL broken", rule("target: {url: 'http://a b/'}"), []string{"is not a URL"}},
 		{"format", rule("target: {url: 'http://a/', format: xml}"), []string{`apps[0].rules[0].target.format: "xml"`, "innkeeper, centrifugo or ably"}},
 		{"timeout", rule("target: {url: 'http://a/', timeout: 4s}"), []string{"apps[0].rules[0].target.timeout: 4s is out of range", "less than 4s"}},
+		{"no time", rule("target: {url: 'http://a/', timeout: 0s}"), []string{"target.timeout: 0s is out of range", "more than 0s"}},
+		{"no time, without a unit", rule("target: {url: 'http://a/', timeout: 0}"), []string{"target.timeout: 0s is out of range"}},
+		{"no lane", rule("target: {url: 'http://a/', lanes: 0}"), []string{"target.lanes: 0 is out of range", "1 to 256"}},
+		{"no batch", rule("target: {url: 'http://a/', batch_size: 0}"), []string{"target.batch_size: 0 is out of range", "1 to 1000"}},
 		{"gRPC without port", rule("target: {url: 'grpc://a'}"), []string{"target.url", "names no port"}},
 		{"gRPC with path", rule("target: {url: 'grpc://a:1/x'}"), []string{"target.url", "more than host and port"}},
 		{"gRPC format", rule("target: {url: 'grpc://a:1', format: innkeeper}"), []string{"target.format: innkeeper is not known over gRPC"}},

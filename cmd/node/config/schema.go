@@ -26,10 +26,13 @@ var (
 	durationPtrType = reflect.TypeFor[*time.Duration]()
 )
 
-// Settings lists every setting outside apps, in the order of the file.
-func Settings() []Setting {
+// Settings lists every setting that is not in the file only, in the order of the file.
+func Settings() []Setting { return SettingsOver(Default()) }
+
+// SettingsOver is the same where base holds the defaults.
+func SettingsOver(base Config) []Setting {
 	var list []Setting
-	walk(reflect.ValueOf(Default()), "", func(path string, f reflect.StructField, v reflect.Value) {
+	walk(reflect.ValueOf(base), "", func(path string, f reflect.StructField, v reflect.Value) {
 		if strings.HasPrefix(path, "apps") || f.Type.Kind() == reflect.Map { // in the file only
 			return
 		}

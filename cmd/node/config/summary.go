@@ -70,9 +70,14 @@ func (a *App) summary(b *strings.Builder) {
 
 // summary is how requests to the target look.
 func (t *Target) summary() string {
-	parts := []string{t.Format, fmt.Sprintf("timeout %v", t.Timeout), fmt.Sprintf("%d lanes", t.Lanes), fmt.Sprintf("batches of %d", t.BatchSize)}
-	if t.Linger != nil {
-		parts = append(parts, fmt.Sprintf("linger %v", *t.Linger))
+	parts := []string{t.Format}
+	for _, p := range []struct {
+		format string
+		value  any
+	}{{"timeout %v", t.Timeout}, {"%v lanes", t.Lanes}, {"batches of %v", t.BatchSize}, {"linger %v", t.Linger}} {
+		if v := reflect.ValueOf(p.value); !v.IsNil() { // nil only in what was put together by code
+			parts = append(parts, fmt.Sprintf(p.format, v.Elem()))
+		}
 	}
 	switch n := len(t.Secrets); {
 	case n == 1:

@@ -40,17 +40,17 @@ func (c checker) target(at string, t *Target) {
 	}
 	c.headers(at, t)
 	c.secrets(at, t)
-	if t.Timeout < 0 || t.Timeout >= leaseTTL {
-		c.bad(at+".timeout", "%v is out of range; it must be more than 0s and less than %v, so that a replaced leader's request ends before its successor's begins", t.Timeout, leaseTTL)
+	if d := t.Timeout; d != nil && (*d <= 0 || *d >= leaseTTL) {
+		c.bad(at+".timeout", "%v is out of range; it must be more than 0s and less than %v, so that a replaced leader's request ends before its successor's begins", *d, leaseTTL)
 	}
-	if t.Lanes < 0 || t.Lanes > maxLanes {
-		c.bad(at+".lanes", "%d is out of range; it must be from 1 to %d requests at once", t.Lanes, maxLanes)
+	if n := t.Lanes; n != nil && (*n < 1 || *n > maxLanes) {
+		c.bad(at+".lanes", "%d is out of range; it must be from 1 to %d requests at once", *n, maxLanes)
 	}
-	if t.BatchSize < 0 || t.BatchSize > maxBatchSize {
-		c.bad(at+".batch_size", "%d is out of range; it must be from 1 to %d events", t.BatchSize, maxBatchSize)
+	if n := t.BatchSize; n != nil && (*n < 1 || *n > maxBatchSize) {
+		c.bad(at+".batch_size", "%d is out of range; it must be from 1 to %d events", *n, maxBatchSize)
 	}
-	if t.Linger != nil && (*t.Linger < 0 || *t.Linger > maxLinger) {
-		c.bad(at+".linger", "%v is out of range; it must be from 0s to %v", *t.Linger, maxLinger)
+	if d := t.Linger; d != nil && (*d < 0 || *d > maxLinger) {
+		c.bad(at+".linger", "%v is out of range; it must be from 0s to %v", *d, maxLinger)
 	}
 	c.tls(at, t)
 }
