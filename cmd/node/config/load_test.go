@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/v2"
 )
 
 // app is the smallest app that is accepted, to put below what a test is about.
@@ -427,7 +430,8 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
-// TestExample keeps the documented file true: it loads, and it names every setting.
+// TestExample keeps the documented file true: it loads, names every setting, shows every default, and says of which there is
+// no flag and no variable.
 func TestExample(t *testing.T) {
 	const path = "../../../docs/innkeeper.yaml"
 	cfg, err := Load(path, nil, nil)
@@ -436,7 +440,6 @@ func TestExample(t *testing.T) {
 	}
 	want := Default()
 	want.Apps = cfg.Apps
-	want.Node.DataDir = cfg.Node.DataDir
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("the example sets something else than the defaults:\ngot  %+v\nwant %+v", cfg, want)
 	}
@@ -449,7 +452,32 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s is not in the example", known)
 		}
 	}
+	shown := koanf.New(".")
+	if err := shown.Load(rawbytes(text), yaml.Parser()); err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]bool{"apps": true, "limits.new_apps": true} // but for which, the file says
+	if !strings.Contains(string(text), `Each setting but "apps" and "limits.new_apps"`) {
+		t.Error("the example does not say what is set in the file only")
+	}
+	for _, s := range Settings() {
+		settings[s.Path] = true
+		if s.Default != "" && !shown.Exists(s.Path) {
+			t.Errorf("the example does not show that %s is %s by default", s.Path, s.Default)
+		}
+	}
+	walk(reflect.ValueOf(Default()), "", func(path string, _ reflect.StructField, _ reflect.Value) {
+		if !settings[path] {
+			t.Errorf("%s is set in the file only", path)
+		}
+	})
 }
+
+// rawbytes is a koanf.Provider of a file that was read.
+type rawbytes []byte
+
+func (b rawbytes) ReadBytes() ([]byte, error)    { return b, nil }
+func (b rawbytes) Read() (map[string]any, error) { return nil, errors.ErrUnsupported }
 
 func TestSummaryKeepsSecrets(t *testing.T) {
 	text := load(t, `
