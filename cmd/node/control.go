@@ -467,7 +467,7 @@ func (in *keyInput) apply(k *auth.AppKey) error {
 func invalid(problems []config.Problem) error {
 	var list []control.Problem
 	for _, p := range problems {
-		list = append(list, control.Problem{Field: p.Key, Message: p.Text})
+		list = append(list, control.Problem{Field: p.Key, Message: p.Text, Code: p.Code})
 	}
 	return control.Invalid(list...)
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,18 +22,21 @@ func (e *Error) Error() string { return e.Message }
 type Problem struct {
 	Field   string `json:"field"`
 	Message string `json:"message"` // with the value and the remedy
+	Code    int    `json:"-"`       // of the answer; 0 is that of any bad request
 }
 
-// Invalid refuses a request for what is wrong with it.
+// Invalid refuses a request for what is wrong with it. The first problem with a code gives it to the answer.
 func Invalid(problems ...Problem) error {
 	texts := make([]string, len(problems))
+	code := 0
 	for i, p := range problems {
+		code = cmp.Or(code, p.Code)
 		texts[i] = strings.TrimSpace(p.Field + ": " + p.Message)
 		if p.Field == "" {
 			texts[i] = p.Message
 		}
 	}
-	return &Error{Status: http.StatusBadRequest, Code: 40000, Message: strings.Join(texts, "; "), Details: problems}
+	return &Error{Status: http.StatusBadRequest, Code: cmp.Or(code, 40000), Message: strings.Join(texts, "; "), Details: problems}
 }
 
 // NotFound says that there is no such thing.

@@ -49,12 +49,12 @@ func (r *Request) Decode(into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return Invalid(Problem{wrong.Field, fmt.Sprintf("is a %s; it must be %s", wrong.Value, kindOf(wrong.Type.String()))})
+		return Invalid(Problem{Field: wrong.Field, Message: fmt.Sprintf("is a %s; it must be %s", wrong.Value, kindOf(wrong.Type.String()))})
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return Invalid(Problem{strings.Trim(field, `"`), "is not known; see openapi.json for what there is"})
+		return Invalid(Problem{Field: strings.Trim(field, `"`), Message: "is not known; see openapi.json for what there is"})
 	}
-	return Invalid(Problem{"", fmt.Sprintf("the body cannot be read: %v", err)})
+	return Invalid(Problem{Message: fmt.Sprintf("the body cannot be read: %v", err)})
 }
 
 func kindOf(typ string) string {
@@ -76,10 +76,10 @@ func (r *Request) Map() (m map[string]any, err error) {
 		if err != nil {
 			why = err.Error()
 		}
-		return nil, Invalid(Problem{"", "the body must be a JSON object: " + why})
+		return nil, Invalid(Problem{Message: "the body must be a JSON object: " + why})
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, Invalid(Problem{"", "the body must be one JSON object, and there is something behind it"})
+		return nil, Invalid(Problem{Message: "the body must be one JSON object, and there is something behind it"})
 	}
 	return m, nil
 }
@@ -228,7 +228,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r.Body, bodyMax+1))
 	switch {
 	case err != nil:
-		return nil, Invalid(Problem{"", fmt.Sprintf("the body cannot be read: %v", err)})
+		return nil, Invalid(Problem{Message: fmt.Sprintf("the body cannot be read: %v", err)})
 	case len(b) > bodyMax:
 		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Code: 40009, Message: fmt.Sprintf("the body is longer than %d bytes", bodyMax)}
 	}

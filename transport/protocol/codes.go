@@ -22,12 +22,14 @@ const (
 	CodeBadMessageID       = 40031
 	CodeBadExtras          = 40032
 	CodeTooManyMessages    = 40034
+	CodeBadRegexp          = 40035 // of an integration rule's channels
 	CodeForcedNack         = 40099 // asked for by _forceNack
 	CodeUnauthorized       = 40101 // no or wrong credentials
 	CodeIdentityMismatch   = 40102 // clientId against the credentials
 	CodeNoBasicOverPlain   = 40103
 	CodeConnectionLimit    = 40111 // of the account
 	CodeChannelLimit       = 40114
+	CodeAppDisabled        = 40120
 	CodeKeyRevoked         = 40131
 	CodeTokenError         = 40140 // 40140–40149: a fresh token can cure it
 	CodeTokenRevoked       = 40141
@@ -109,12 +111,14 @@ var codeTable = map[int]codeEntry{
 	CodeBadMessageID:       {400, "invalid message id"},
 	CodeBadExtras:          {400, "invalid message extras"},
 	CodeTooManyMessages:    {400, "too many messages in one publish"},
+	CodeBadRegexp:          {400, "invalid regular expression"},
 	CodeForcedNack:         {400, "publish refused as asked by _forceNack"},
 	CodeUnauthorized:       {401, "invalid credentials"},
 	CodeIdentityMismatch:   {401, "clientId does not agree with the credentials"},
 	CodeNoBasicOverPlain:   {401, "basic auth needs TLS"},
 	CodeConnectionLimit:    {401, "connection limit exceeded"},
 	CodeChannelLimit:       {401, "channel limit exceeded"},
+	CodeAppDisabled:        {403, "application disabled"},
 	CodeKeyRevoked:         {401, "key revoked"},
 	CodeTokenError:         {401, "token error"},
 	CodeTokenRevoked:       {401, "token revoked"},

@@ -10,6 +10,7 @@ type Problem struct {
 	Key  string // full path, such as apps[0].keys[1].key
 	From string // "", "flag --node.listen" or "variable INNKEEPER_NODE_LISTEN"
 	Text string // the value, what is allowed and what to do
+	Code int    // by which clients tell it from others; 0 for none of its own
 }
 
 func (p Problem) String() string {
@@ -50,6 +51,12 @@ type problems struct {
 
 func (ps *problems) add(key, format string, args ...any) {
 	ps.list = append(ps.list, Problem{Key: key, From: ps.from[key], Text: fmt.Sprintf(format, args...)})
+}
+
+// coded is add for what clients know by a code.
+func (ps *problems) coded(code int, key, format string, args ...any) {
+	ps.add(key, format, args...)
+	ps.list[len(ps.list)-1].Code = code
 }
 
 // has tells whether something was found at the key, below it or above it: then further checks would only repeat it. So

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/protocol"
 )
 
 // sources are what a rule can listen to.
@@ -27,8 +28,8 @@ func (c checker) rules(at string, app *App) {
 		} else {
 			c.oneOf(at+".source", rule.Source, sources...)
 		}
-		if _, err := regexp.Compile(rule.Channels); err != nil {
-			c.bad(at+".channels", "%q is not a regular expression (%s); use RE2 syntax, such as \"^chat:\", or leave it out for all channels",
+		if _, err := regexp.Compile(rule.Channels); err != nil && !c.has(at+".channels") {
+			c.coded(protocol.CodeBadRegexp, at+".channels", "%q is not a regular expression (%s); use RE2 syntax, such as \"^chat:\", or leave it out for all channels",
 				rule.Channels, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		}
 		c.target(at+".target", &rule.Target)
