@@ -117,7 +117,7 @@ func (c *conn) setUp(r *http.Request) connect {
 		k.refusal = protocol.Errorf(protocol.CodeBadVersion, "protocol version %q is not served (want 2 or newer)", query.Get("v"))
 	default:
 		var cred auth.Credentials
-		if cred, k.refusal = auth.FromRequest(r, query); k.refusal == nil {
+		if cred, k.refusal = auth.FromUpgrade(r, query); k.refusal == nil {
 			identity, k.refusal = c.g.cfg.Auth.Authenticate(cred)
 		}
 	}
@@ -201,7 +201,7 @@ func (c *conn) sendConnected(err *protocol.ErrorInfo) {
 			Details: protocol.ConnectionDetails{
 				ClientID:           c.identity.ClientID,
 				ConnectionKey:      c.key,
-				MaxMessageSize:     c.gate.MaxMessageSize(c.g.cfg.MaxMessageSize),
+				MaxMessageSize:     c.maxSize(),
 				MaxFrameSize:       cfg.MaxFrameSize,
 				MaxInboundRate:     c.maxInboundRate(),
 				ConnectionStateTTL: cfg.ConnectionStateTTL.Milliseconds(),

@@ -73,9 +73,9 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 	case pm.TooMany:
 		return nil, nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many members in one frame: the limit is %d", protocol.MaxMessages)
 	}
-	members, err := protocol.CanonicalPresence(pm.Presence, c.id, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
+	members, err := protocol.CanonicalPresence(pm.Presence, c.id, protocol.CanonicalOptions{MaxSize: c.maxSize()})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, c.measured(err)
 	}
 	if err := c.identity.ClaimMembers(members); err != nil {
 		return nil, nil, err

@@ -64,12 +64,9 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if pm.TooMany {
 		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.gate.MaxMessageSize(c.g.cfg.MaxMessageSize)})
+	messages, base, err := protocol.Canonical(pm.Messages, protocol.CanonicalOptions{MaxSize: c.maxSize()})
 	if err != nil {
-		if err.Code == protocol.CodeTooLarge {
-			c.gate.TooLarge(c.g.cfg.MaxMessageSize)
-		}
-		return nil, err
+		return nil, c.measured(err)
 	}
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
@@ -79,7 +76,7 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
 	}
 	if changes {
-		p.MaxBytes = c.g.cfg.MaxMessageSize
+		p.MaxBytes = c.maxSize()
 		p.OwnOnly, err = c.identity.Change(&messages[0], name.Resource())
 		return p, err
 	}
@@ -104,9 +101,9 @@ func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish,
 	if pm.TooMany {
 		return nil, protocol.Errorf(protocol.CodeTooManyMessages, "too many annotations in one publish: the limit is %d", protocol.MaxMessages)
 	}
-	messages, base, err := protocol.CanonicalAnnotations(pm.Annotations, protocol.CanonicalOptions{MaxSize: c.g.cfg.MaxMessageSize})
+	messages, base, err := protocol.CanonicalAnnotations(pm.Annotations, protocol.CanonicalOptions{MaxSize: c.maxSize()})
 	if err != nil {
-		return nil, err
+		return nil, c.measured(err)
 	}
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
@@ -115,6 +112,17 @@ func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish,
 	return &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
 	}, c.identity.ClaimAnnotations(messages)
+}
+
+// maxSize is how many bytes one publish of the connection's app may have, as protocol.Size counts them.
+func (c *conn) maxSize() int { return c.gate.MaxMessageSize(c.g.cfg.MaxMessageSize) }
+
+// measured counts a publish that was larger than that, and is the error as it came.
+func (c *conn) measured(err *protocol.ErrorInfo) *protocol.ErrorInfo {
+	if err.Code == protocol.CodeTooLarge {
+		c.gate.TooLarge(c.g.cfg.MaxMessageSize)
+	}
+	return err
 }
 
 // mayPublish asks the attachment of that name, or the capability where there is none.

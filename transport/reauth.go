@@ -8,7 +8,7 @@ import (
 )
 
 // CredentialsChanged has all connections looked at again, after keys or revocations were replaced: those whose key is
-// gone end for good, those whose token was revoked end or are asked for another one. It returns when that is done.
+// gone or shut end for good, those whose token was revoked end or are asked for another one. It returns when that is done.
 func (g *Gateway) CredentialsChanged() { g.sweeper.each(g.judge) }
 
 // judge looks at one connection's credentials.
@@ -17,8 +17,8 @@ func (g *Gateway) judge(c *conn) {
 	if id == nil {
 		return
 	}
-	if _, known := g.cfg.Auth.LookupName(id.KeyName); !known {
-		c.fail(endRevoked, 1008, protocol.NewError(protocol.CodeKeyRevoked))
+	if err := g.cfg.Auth.Refusal(id.KeyName); err != nil {
+		c.fail(endRevoked, 1008, err)
 		return
 	}
 	g.lapses.watch(c)

@@ -75,6 +75,7 @@ func (c *client) close() {
 type refusal struct {
 	Error struct {
 		Message string
+		Code    int
 		Details []struct{ Field, Message string }
 	}
 }
@@ -134,7 +135,7 @@ func TestAppsAndKeysAtRunTime(t *testing.T) {
 	n.steer("PATCH", "/apps/shop/keys/"+key.ID, `{"capability":{"*":["publish"]}}`, 200, nil)
 	publish("other", 201)
 	n.steer("PATCH", "/apps/shop", `{"status":"disabled"}`, 200, nil)
-	publish("other", 401)
+	publish("other", 403)
 	n.steer("PATCH", "/apps/shop", `{"status":"enabled"}`, 200, nil)
 	publish("other", 201)
 
@@ -243,6 +244,13 @@ func TestRulesAtRunTime(t *testing.T) {
 	n.says("POST", "/apps/demo/rules", rule("hook", first.URL), 409)
 	n.says("POST", "/apps/demo/rules", `{"source":"channel.stat","target":{"url":"ftp://x","timeout":"9s"}}`, 400, "source", `"channel.stat"`, "target.url", "ftp", "target.timeout")
 	n.says("POST", "/apps/demo/rules", `{"source":"channel.state","channels":"(","target":{"url":"http://127.0.0.1:1"}}`, 400, "channels", "RE2")
+	for channels, code := range map[string]int{"(": protocol.CodeBadRegexp, "a(?=b)": protocol.CodeBadRegexp, "a": protocol.CodeBadRequest} {
+		var e refusal
+		n.steer("POST", "/apps/demo/rules", fmt.Sprintf(`{"source":"channel.state","channels":%q,"target":{"url":"ftp://x"}}`, channels), 400, &e)
+		if e.Error.Code != code {
+			t.Errorf("channels %q: code %d, want %d: %s", channels, e.Error.Code, code, e.Error.Message)
+		}
+	}
 	c := n.occupy("chat:a", "other:b")
 	n.until("the event", func() bool { return slices.Equal(first.got(), []string{"occupied chat:a"}) }) // what was before is not sent
 	n.steer("PATCH", "/apps/demo/rules/hook", fmt.Sprintf(`{"target":{"url":%q}}`, second.URL), 200, nil)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,10 +49,24 @@ func signJWT(t *testing.T, kid, secret string, claims jwt.MapClaims) string {
 // answer is a code and a status; 0 is success.
 type answer struct{ code, status int }
 
-// overREST is what GET of a channel's details is answered to credentials given as query parameters.
+// overREST is what GET of a channel's details is answered to credentials given as query parameters, but for clientId, which
+// goes as a header.
 func (r *running) overREST(query url.Values, channel string) answer {
 	r.t.Helper()
-	res, b := request(r.t, http.MethodGet, "http://"+r.ClientAddr()+"/channels/"+url.PathEscape(channel)+"?"+query.Encode(), "", "", nil)
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.ClientAddr()+"/channels/"+url.PathEscape(channel)+"?"+query.Encode(), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("X-Ably-ClientId", base64.StdEncoding.EncodeToString([]byte(query.Get("clientId"))))
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	return restAnswer(r.t, res, b)
 }
 

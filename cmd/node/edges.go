@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,7 +77,7 @@ func (b *boot) clientHandler() http.Handler {
 	// No ServeMux: it would redirect channel names with "//" or ".." in them.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Header.Get("Upgrade") != "":
+		case asksForWebSocket(r.Header):
 			b.gateway.ServeWebSocket(w, r)
 		case r.URL.Path == "/events":
 			p.Events(w, r)
@@ -86,6 +87,19 @@ func (b *boot) clientHandler() http.Handler {
 			api.ServeHTTP(w, r)
 		}
 	})
+}
+
+// asksForWebSocket says whether a request may go on as a WebSocket. Other offers, such as that of h2c by Java's client and
+// by curl --http2, are passed over: the answer in HTTP/1.1 declines them (RFC 9110, 7.8).
+func asksForWebSocket(h http.Header) bool {
+	for _, line := range h.Values("Upgrade") {
+		for offer := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(offer), "websocket") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // mayRead authorizes a reader of events: the same right that lists an app's channels.

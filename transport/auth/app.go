@@ -146,14 +146,12 @@ func draw(n int) string {
 	}
 }
 
-// AuthKeys are the app's keys as Keys takes them.
+// AuthKeys are the app's keys as Keys takes them. Those that open nothing are allowed nothing.
 func (a *App) AuthKeys() ([]Key, error) {
 	keys := make([]Key, 0, len(a.Keys))
-	if a.Disabled {
-		return keys, nil
-	}
 	for _, k := range a.Keys {
-		if k.Revoked {
+		if shut := a.shut(&k); shut != Open {
+			keys = append(keys, Key{App: a.ID, ID: k.ID, Secret: k.Secret, Shut: shut})
 			continue
 		}
 		c, err := ParseCapabilityJSON(k.Capability)
@@ -165,6 +163,17 @@ func (a *App) AuthKeys() ([]Key, error) {
 		})
 	}
 	return keys, nil
+}
+
+// shut is why a key of the app opens nothing. A key that was revoked stays so when the app is enabled again.
+func (a *App) shut(k *AppKey) Shut {
+	switch {
+	case k.Revoked:
+		return KeyRevoked
+	case a.Disabled:
+		return AppDisabled
+	}
+	return Open
 }
 
 // Rule is an integration rule of an app, made at run time. Config is the rule as whoever knows about rules keeps it.

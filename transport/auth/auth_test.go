@@ -90,7 +90,8 @@ func TestFromRequest(t *testing.T) {
 		code                               int
 	}{
 		{"nothing", "", "", "", Credentials{}, 0},
-		{"key parameter", "key=demo.root:secret&clientId=a", "", "", Credentials{Key: "demo.root:secret", ClientID: "a"}, 0},
+		{"key parameter", "key=demo.root:secret", "", "", Credentials{Key: "demo.root:secret"}, 0},
+		{"a clientId that the request is about", "key=demo.root:secret&clientId=a", "", "", Credentials{Key: "demo.root:secret"}, 0},
 		{"token parameter", "access_token=t", "", "", Credentials{Token: "t"}, 0},
 		{"token parameter of the specification", "accessToken=t", "", "", Credentials{Token: "t"}, 0},
 		{"basic", "", "Basic " + b64([]byte("demo.root:secret")), "", Credentials{Key: "demo.root:secret"}, 0},
@@ -115,6 +116,12 @@ func TestFromRequest(t *testing.T) {
 		got, err := FromRequest(r, r.URL.Query())
 		if c.code == 0 && err != nil || c.code != 0 && (err == nil || err.Code != c.code) || got != c.want {
 			t.Errorf("%s: %+v, %v; want %+v, code %d", c.name, got, err, c.want, c.code)
+		}
+		if asked := r.URL.Query().Get("clientId"); c.want.ClientID == "" && c.code == 0 {
+			c.want.ClientID = asked
+		}
+		if got, err := FromUpgrade(r, r.URL.Query()); c.code == 0 && (err != nil || got != c.want) {
+			t.Errorf("%s, to upgrade: %+v, %v; want %+v", c.name, got, err, c.want)
 		}
 	}
 }

@@ -33,11 +33,22 @@ type Credentials struct {
 
 const clientIDBytesMax = 1024
 
-// FromRequest collects the credentials of a WebSocket upgrade or a REST request: the query parameters key, access_token
-// and accessToken, the header Authorization (Basic, Bearer), the parameter clientId and the header X-Ably-ClientId.
-// Headers win over parameters. What cannot be read is an error (40005, 40012), nothing offered is not.
+// FromUpgrade collects the credentials of a WebSocket upgrade: those of FromRequest, where the identity asked for may be
+// the parameter clientId instead.
+func FromUpgrade(r *http.Request, query url.Values) (Credentials, *protocol.ErrorInfo) {
+	c, err := FromRequest(r, query)
+	if err == nil && c.ClientID == "" {
+		c.ClientID = query.Get("clientId")
+	}
+	return c, err
+}
+
+// FromRequest collects the credentials of a REST request: the query parameters key, access_token and accessToken, the
+// header Authorization (Basic, Bearer), and the header X-Ably-ClientId. Headers win over parameters. A parameter clientId
+// is what the request is about, as in a question for members, not who sends it. What cannot be read is an error (40005,
+// 40012), nothing offered is not.
 func FromRequest(r *http.Request, query url.Values) (Credentials, *protocol.ErrorInfo) {
-	c := Credentials{Key: query.Get("key"), Token: query.Get("access_token"), ClientID: query.Get("clientId")}
+	c := Credentials{Key: query.Get("key"), Token: query.Get("access_token")}
 	if c.Token == "" {
 		c.Token = query.Get("accessToken")
 	}
@@ -103,7 +114,7 @@ func decodeBase64(s string) (string, bool) {
 // Failures that a fresh token can cure are 40141 (revoked), 40142 (expired), 40143 (unknown), 40144 (bad JWT) and 40145
 // (bad token). The others keep outside 40140–40149: 40101 for missing or wrong ones, 40005 for text that is neither key
 // nor token, 40012 for an impossible clientId, 40102 for one that the token does not allow, 40400 for a JWT of an unknown
-// key.
+// key, 40131 for a revoked key and 40120 for one of a disabled app, and for tokens of such keys.
 func (k *Keys) Authenticate(c Credentials) (Identity, *protocol.ErrorInfo) {
 	if err := CheckClientID(c.ClientID); err != nil {
 		return Identity{}, err
@@ -118,10 +129,13 @@ func (k *Keys) Authenticate(c Credentials) (Identity, *protocol.ErrorInfo) {
 	if err != nil {
 		return Identity{}, protocol.Errorf(protocol.CodeBadCredential, "%s", err).WithStatus(401)
 	}
-	key, known := k.Lookup(app, id)
+	key, known := k.find(app, id)
 	if !secretEqual(secret, key.Secret) || !known {
 		// One text for an unknown app, an unknown key and a wrong secret: it tells a guesser nothing.
 		return Identity{}, protocol.Errorf(protocol.CodeUnauthorized, "invalid credentials: unknown key or wrong secret")
+	}
+	if err := key.refusal(); err != nil {
+		return Identity{}, err
 	}
 	client := c.ClientID
 	if client == "" {
@@ -183,7 +197,7 @@ func (k *Keys) AuthenticateREST(c Credentials) (Identity, *protocol.ErrorInfo) {
 		err = protocol.Errorf(protocol.CodeTokenError, "%s", err.Message)
 	case err.Code == protocol.CodeUnauthorized && c.Token == "":
 		if app, key, _, bad := ParseKey(c.Key); bad == nil && k.HasApp(app) {
-			if _, known := k.Lookup(app, key); !known {
+			if _, known := k.find(app, key); !known {
 				err = protocol.Errorf(protocol.CodeNotFound, "no key %q in this app", app+"."+key).WithStatus(401)
 			}
 		}

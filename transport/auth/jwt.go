@@ -54,13 +54,16 @@ func (k *Keys) readJWT(text string, now time.Time, inner bool) (*Token, Key, *pr
 	if !ok || app == "" || id == "" {
 		return nil, Key{}, badJWT("the header kid has to be the name of a key, appId.keyId")
 	}
-	key, known := k.Lookup(app, id)
+	key, known := k.find(app, id)
 	if !known {
 		return nil, Key{}, protocol.Errorf(protocol.CodeNotFound, "no application or key found for the kid %.100q of the JWT", kid)
 	}
 	claims = jwt.MapClaims{}
 	if _, err := jwts.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) { return []byte(key.Secret), nil }); err != nil {
 		return nil, Key{}, badJWT("the signature is not that of the key (HS256)")
+	}
+	if err := key.refusal(); err != nil {
+		return nil, Key{}, err
 	}
 	t, why := tokenOfClaims(claims, &key, now)
 	if why != "" {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+
+	"innkeeper/transport/protocol"
 )
 
 // Key is one API key of an app.
@@ -17,6 +19,29 @@ type Key struct {
 	CapabilityText string
 	// Revocable says that tokens of this key can be revoked; they live for RevocableTTLMax at most.
 	Revocable bool
+	// Shut is why the key opens nothing any more: it stays known so that who has it is told.
+	Shut Shut
+}
+
+// Shut is why a key that is known opens nothing.
+type Shut uint8
+
+const (
+	Open Shut = iota // it does
+	KeyRevoked
+	AppDisabled
+)
+
+// refusal is what who has proved to have the key is told: 40131, 40120, or nil when it opens something. No fresh token of
+// the key cures either.
+func (k *Key) refusal() *protocol.ErrorInfo {
+	switch k.Shut {
+	case KeyRevoked:
+		return protocol.NewError(protocol.CodeKeyRevoked)
+	case AppDisabled:
+		return protocol.NewError(protocol.CodeAppDisabled)
+	}
+	return nil
 }
 
 // Name is appId.keyId.
@@ -60,7 +85,7 @@ type keySet struct {
 	apps map[string]bool
 }
 
-// NewKeys makes a set of keys. Of two keys with one name the later wins.
+// NewKeys makes a set of keys. Of two keys with one name the later wins, but never one that is shut over one that is open.
 func NewKeys(keys []Key) *Keys {
 	k := &Keys{}
 	k.Replace(keys)
@@ -72,36 +97,54 @@ func NewKeys(keys []Key) *Keys {
 func (k *Keys) Replace(keys []Key) {
 	s := &keySet{keys: make(map[string]Key, len(keys)), apps: make(map[string]bool)}
 	for _, key := range keys {
-		s.keys[key.Name()] = key
 		s.apps[key.App] = true
+		if old, there := s.keys[key.Name()]; there && old.Shut == Open && key.Shut != Open {
+			continue
+		}
+		s.keys[key.Name()] = key
 	}
 	k.set.Store(s)
 }
 
-// Lookup finds a key by app and id.
-func (k *Keys) Lookup(app, id string) (Key, bool) {
+// find finds a key by app and id, be it shut or not.
+func (k *Keys) find(app, id string) (Key, bool) {
 	key, ok := k.set.Load().keys[app+"."+id]
 	return key, ok && key.App == app
 }
 
-// LookupName finds a key by its name, appId.keyId.
-func (k *Keys) LookupName(name string) (Key, bool) {
-	key, ok := k.set.Load().keys[name]
-	return key, ok
+// Lookup finds a key that is open by app and id.
+func (k *Keys) Lookup(app, id string) (Key, bool) {
+	key, ok := k.find(app, id)
+	return key, ok && key.Shut == Open
 }
 
-// OfApp are the keys of an app, in no order.
+// LookupName finds a key that is open by its name, appId.keyId.
+func (k *Keys) LookupName(name string) (Key, bool) {
+	key, ok := k.set.Load().keys[name]
+	return key, ok && key.Shut == Open
+}
+
+// Refusal is why the key of that name opens nothing any more, nil when it does. One that is gone counts as revoked.
+func (k *Keys) Refusal(name string) *protocol.ErrorInfo {
+	key, ok := k.set.Load().keys[name]
+	if !ok {
+		key.Shut = KeyRevoked
+	}
+	return key.refusal()
+}
+
+// OfApp are the keys of an app that are open, in no order.
 func (k *Keys) OfApp(app string) []Key {
 	var list []Key
 	for _, key := range k.set.Load().keys {
-		if key.App == app {
+		if key.App == app && key.Shut == Open {
 			list = append(list, key)
 		}
 	}
 	return list
 }
 
-// HasApp says whether any key belongs to the app.
+// HasApp says whether any key belongs to the app, be it shut or not.
 func (k *Keys) HasApp(app string) bool { return k.set.Load().apps[app] }
 
 // secretEqual compares in a time that depends on neither secret.

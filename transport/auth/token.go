@@ -96,7 +96,8 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// readToken reads a token of ours: 40145 when it cannot be one, 40143 when its key is unknown or did not seal it.
+// readToken reads a token of ours: 40145 when it cannot be one, 40143 when its key is unknown or did not seal it, 40131 or
+// 40120 when its key is shut.
 func (k *Keys) readToken(text string) (*Token, Key, *protocol.ErrorInfo) {
 	app, rest, _ := strings.Cut(text, ".")
 	b, ok := opaque.Bytes(strings.TrimRight(rest, "="))
@@ -109,13 +110,16 @@ func (k *Keys) readToken(text string) (*Token, Key, *protocol.ErrorInfo) {
 	if r.bad || id == "" || len(r.rest) < tokenNonce {
 		return nil, Key{}, protocol.Errorf(protocol.CodeBadToken, "invalid token format: %s", errToken)
 	}
-	key, known := k.Lookup(app, id)
+	key, known := k.find(app, id)
 	if !known {
 		return nil, Key{}, protocol.Errorf(protocol.CodeTokenUnknown, "token unrecognised: its key is not known")
 	}
 	plain, err := sealer(&key).Open(nil, r.rest[:tokenNonce], r.rest[tokenNonce:], []byte(app+string(b[:open])))
 	if err != nil {
 		return nil, Key{}, protocol.Errorf(protocol.CodeTokenUnknown, "token unrecognised: it is not one of its key")
+	}
+	if err := key.refusal(); err != nil {
+		return nil, Key{}, err
 	}
 	t := &Token{KeyName: key.Name()}
 	if !t.read(plain) {

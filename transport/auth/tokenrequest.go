@@ -78,10 +78,11 @@ type TokenDetails struct {
 // Issue makes a token of the key keyName. The request is signed with that key, or by is who sent it with that very key.
 // That a nonce comes once only is the caller's to see to, after this: a request that is refused uses up none.
 //
-// Refusals: 40400 for an unknown key, 40101 for a wrong or missing signature, 40104 for a clock that is off, 40003 for
-// values that cannot be, 40012 for an impossible client id, 40160 when nothing of what is asked for is allowed.
+// Refusals: 40400 for an unknown key, 40101 for a wrong or missing signature, 40131 and 40120 for a key that is shut, 40104
+// for a clock that is off, 40003 for values that cannot be, 40012 for an impossible client id, 40160 when nothing of what is
+// asked for is allowed.
 func (k *Keys) Issue(keyName string, r *TokenRequest, by *Identity, now time.Time) (*TokenDetails, *protocol.ErrorInfo) {
-	key, known := k.LookupName(keyName)
+	key, known := k.set.Load().keys[keyName]
 	if !known {
 		return nil, protocol.Errorf(protocol.CodeNotFound, "no key %.200q", keyName)
 	}
@@ -115,7 +116,7 @@ func (k *Keys) Issue(keyName string, r *TokenRequest, by *Identity, now time.Tim
 	}, nil
 }
 
-// proven checks who asks, and that the request is a fresh one.
+// proven checks who asks, that the key is open, and that the request is a fresh one.
 func (r *TokenRequest) proven(key *Key, by *Identity, now time.Time) *protocol.ErrorInfo {
 	if r.KeyName != "" && r.KeyName != key.Name() {
 		return protocol.Errorf(protocol.CodeUnauthorized, "the token request is for another key than its URL")
@@ -128,6 +129,9 @@ func (r *TokenRequest) proven(key *Key, by *Identity, now time.Time) *protocol.E
 	}
 	if !secretEqual(strings.TrimRight(r.MAC, "="), strings.TrimRight(r.mac(key.Secret), "=")) {
 		return protocol.Errorf(protocol.CodeUnauthorized, "the mac of the token request is not that of the key")
+	}
+	if err := key.refusal(); err != nil {
+		return err
 	}
 	at, bad := strconv.ParseInt(r.Timestamp, 10, 64)
 	if bad != nil {
