@@ -63,6 +63,8 @@ func (e *env) rest(node int, method, path string, body any, headers ...string) *
 		name, value, _ := strings.Cut(h, ":")
 		if value = strings.TrimSpace(value); value == "" {
 			req.Header.Del(name)
+		} else if name == "Host" {
+			req.Host = value
 		} else {
 			req.Header.Set(name, value)
 		}
@@ -122,7 +124,7 @@ func (e *env) refuses(r *reply, code, status int64) {
 
 var linkForm = regexp.MustCompile(`^<\./(\w+)\?([^,>]*)>; rel="(\w+)"$`)
 
-// links are the Link headers of a page, one per line: relation → query.
+// links are the Link headers of a page, one per line: relation → query, as ably-js asks for it.
 func (e *env) links(r *reply, last string) map[string]string {
 	found := map[string]string{}
 	for _, line := range r.header.Values("Link") {
@@ -130,12 +132,27 @@ func (e *env) links(r *reply, last string) map[string]string {
 		if part == nil || part[1] != last || strings.Contains(part[2], "//") || strings.Contains(part[2], "key=") || strings.Contains(part[2], "access") {
 			e.fatalf("the link %q has not the form ./%s?… that SDKs read", line, last)
 		}
-		found[part[3]] = part[2]
+		found[part[3]] = e.resent(part[2])
 	}
 	if found["first"] == "" {
 		e.fatalf("there is no link first in %q", r.header.Values("Link"))
 	}
 	return found
+}
+
+// resent is the query of a link after ably-js has taken it apart with decodeURIComponent, for which a + is no space, and put
+// it together again.
+func (e *env) resent(query string) string {
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		key, value, _ := strings.Cut(part, "=")
+		text, err := url.PathUnescape(value)
+		if err != nil {
+			e.fatalf("the query %q of a link: %v", query, err)
+		}
+		parts[i] = key + "=" + url.QueryEscape(text)
+	}
+	return strings.Join(parts, "&")
 }
 
 // pages reads all pages that begin at path?query, each from another node, and returns their items.

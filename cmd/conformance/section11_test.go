@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,10 @@ func (e *env) shop(account string) *shop {
 
 // limits sets limits of the app, until the end of the check's use of it.
 func (s *shop) limits(set m) { s.e.steer(2, "PATCH", "/apps/"+s.id+"/limits", set) }
+
+func (s *shop) keyName() string { name, _, _ := strings.Cut(s.key, ":"); return name }
+func (s *shop) keyID() string   { return strings.TrimPrefix(s.keyName(), s.id+".") }
+func (s *shop) secret() string  { _, secret, _ := strings.Cut(s.key, ":"); return secret }
 
 func (s *shop) connect(node int) *client { return s.e.connect(node, s.connectByKey) }
 
@@ -312,6 +317,34 @@ func limitations() []check {
 			c.expect(ack, "msgSerial", c.serial-1)
 			enter("b")
 			e.fails(c.expect(nack, "msgSerial", c.serial-1).obj("error"), 91003, 400)
+		}},
+		{section: "11.3", name: "the size of changes, annotations and presence", run: func(e *env) {
+			s := e.shop(e.account())
+			e.steer(0, "POST", "/apps/"+s.id+"/namespaces", m{"id": "mutable", "mutable_messages": true})
+			s.limits(m{"messageSize": m{"hard": 1024}})
+			name := "mutable:" + e.name("size")
+			path := channelPath(name) + "/messages"
+			c := e.connect(0, s.connectByKey, "clientId=alice")
+			c.attach(name)
+			serial := serials(c.publish(name, text("a", strings.Repeat("x", 600))))[0]
+			large := strings.Repeat("x", 2000)
+			e.refuses(s.rest(1, "PATCH", path+"/"+url.PathEscape(serial), m{"action": updateAction, "data": large}), 40009, 400)
+			e.refuses(s.rest(2, "POST", path, m{"action": updateAction, "serial": serial, "data": large}), 40009, 400)
+			e.fails(c.nacked(name, m{"action": updateAction, "serial": serial, "data": large}), 40009, 400)
+			much := strings.Repeat("x", 600) // fits, and not behind what is there
+			e.refuses(s.rest(1, "PATCH", path+"/"+url.PathEscape(serial), m{"action": appendAction, "data": much}), 40009, 400)
+			e.refuses(s.rest(1, "POST", path, m{"action": appendAction, "serial": serial, "data": much}), 40009, 400)
+			e.fails(c.nacked(name, m{"action": appendAction, "serial": serial, "data": much}), 40009, 400)
+			note := m{"action": 0, "type": "note:total.v1", "data": large}
+			e.refuses(s.rest(2, "POST", path+"/"+url.PathEscape(serial)+"/annotations", []m{note}), 40009, 400)
+			c.send(m{"action": annotation, "channel": name, "msgSerial": c.serial, "annotations": []m{note.but("messageSerial", serial)}})
+			c.serial++
+			e.fails(c.expect(nack, "msgSerial", c.serial-1).obj("error"), 40009, 400)
+			c.send(m{"action": presenceFrame, "channel": name, "msgSerial": c.serial, "presence": []m{{"action": 2, "data": large}}})
+			c.serial++
+			e.fails(c.expect(nack, "msgSerial", c.serial-1).obj("error"), 40009, 400)
+			c.publish(name, m{"action": updateAction, "serial": serial, "data": "small"})
+			e.is("data", e.rest(1, "GET", path+"/"+url.PathEscape(serial), nil, "Authorization: "+basic(s.key)).obj()["data"], "small")
 		}},
 		{section: "11.3", name: "apps of an account share its channels", run: func(e *env) {
 			account := e.account()

@@ -34,6 +34,24 @@ func provisioning() []check {
 			}
 			e.is("namespace", a.all("namespaces")[0]["id"], "persisted")
 		}},
+		{section: "12", name: "where it is served, with and without a port in Host", run: func(e *env) {
+			for _, row := range []struct {
+				headers  []string
+				endpoint string
+				port     int
+				tls      bool
+			}{
+				{[]string{"Host: innkeeper.example:8081"}, "innkeeper.example", 8081, false},
+				{[]string{"Host: innkeeper.example"}, "innkeeper.example", 80, false},
+				{[]string{"Host: innkeeper.example", "X-Forwarded-Proto: https"}, "innkeeper.example", 443, true},
+				{[]string{"Host: [::1]"}, "::1", 80, false},
+			} {
+				a := e.post(0, "/apps", m{"keys": []m{}}, append(row.headers, "Authorization:")...).obj()
+				e.is("endpoint", a["endpoint"], row.endpoint)
+				e.is("port", a["port"], row.port)
+				e.is("tls", a["tls"], row.tls)
+			}
+		}},
 		{section: "12", name: "its keys are known on every node at once", run: func(e *env) {
 			a := make(e, 0, m{"keys": []m{{}}}).obj()
 			for node := range 3 {

@@ -396,6 +396,32 @@ func presence() []check {
 			e.is("in pages", len(items), 3)
 			e.is("of nobody", e.get(0, channelPath(e.name("nobody"))+"/presence").body, []any{})
 		}},
+		{section: "7.3", name: "the clientId of GET presence is a filter, whoever asks", run: func(e *env) {
+			name, a, _ := watched(e)
+			b := e.connect(2)
+			b.attach(name)
+			a.enters(name, member(enter, ""))
+			b.enters(name, member(enter, "bob"), member(enter, "carol"))
+			for _, claims := range []m{{"x-ably-clientId": "alice"}, {"x-ably-clientId": "bob"}, {"x-ably-clientId": "*"}, {}} {
+				one := e.get(1, channelPath(name)+"/presence?clientId=bob", "Authorization: "+bearer(e.jwt(keyAll, claims))).list()
+				e.is("members", len(one), 1)
+				e.is("clientId", one[0]["clientId"], "bob")
+			}
+		}},
+		{section: "7.4", name: "a clientId with spaces goes along with the pages of presence", run: func(e *env) {
+			const who = "John + Smith"
+			name := e.name("spaces")
+			for range 2 {
+				c := e.connect(0)
+				c.attach(name)
+				c.enters(name, member(enter, who))
+			}
+			path, query := channelPath(name)+"/presence", "limit=1&clientId="+url.QueryEscape(who)
+			items, _ := e.pages(path, query)
+			e.is("members", len(items), 2)
+			first := e.links(e.get(1, path+"?"+query), "presence")["first"]
+			e.is("first", len(e.get(2, path+"?"+first).list()), 1)
+		}},
 		{section: "7.3", name: "GET presence/history", run: func(e *env) {
 			name, a, _ := watched(e)
 			for i, action := range []int{enter, update, leave} {

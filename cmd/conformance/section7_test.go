@@ -78,6 +78,16 @@ func restBasics() []check {
 				e.ok(h, strings.Contains(exposed, h))
 			}
 		}},
+		{section: "7.1", name: "offers to upgrade to anything but a WebSocket are passed over", run: func(e *env) {
+			name := e.name("upgrade")
+			as := []string{"Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
+			for _, offer := range []string{"h2c", "H2C", "TLS/1.0, h2c"} {
+				headers := append(slices.Clone(as), "Upgrade: "+offer)
+				e.get(0, "/time", headers...)
+				e.post(1, channelPath(name)+"/messages", text("a", ""), headers...)
+			}
+			e.is("published", len(e.get(2, channelPath(name)+"/messages").list()), 3)
+		}},
 		{section: "7.2", name: "errors in body and headers, in the format of the reply", run: func(e *env) {
 			r := e.rest(0, "GET", "/nothing", nil)
 			e.refuses(r, 40400, 404)
@@ -265,6 +275,18 @@ func enumeration() []check {
 		return url.QueryEscape(prefix + ",")
 	}
 	list := []check{
+		{section: "7.4", name: "a prefix with spaces goes along with the pages", run: func(e *env) {
+			prefix := e.name("my list") + " + "
+			c := e.connect(0)
+			for i := range 3 {
+				c.attach(prefix + number(i))
+			}
+			query := "limit=1&prefix=" + url.QueryEscape(prefix)
+			items, _ := e.pages("/channels", query)
+			e.is("channels", len(items), 3)
+			first := e.links(e.get(1, "/channels?"+query), "channels")["first"]
+			e.is("first", e.get(2, "/channels?"+first).body, e.get(0, "/channels?"+query).body)
+		}},
 		{section: "7.6", name: "names by default, details with by=value", run: func(e *env) {
 			prefix := open(e, 1)
 			_, isText := e.get(1, "/channels?prefix="+prefix).body.([]any)[0].(string)
@@ -389,6 +411,50 @@ func batches() []check {
 			e.is("status", r.status, 400)
 			e.is("batchResponse", len(r.obj().list("batchResponse")), 2)
 		}},
+		{section: "7.7", name: "a channel named often counts once, and is published to as often", run: func(e *env) {
+			dup, other := e.name("dup"), e.name("other")
+			names := slices.Repeat([]string{dup}, 60)
+			for i := range 60 {
+				names = append(names, other+number(i))
+			}
+			r := e.post(0, "/messages", m{"channels": names, "messages": text("n", "d")}).obj()
+			e.is("successCount", r["successCount"], 120)
+			e.is("results", len(r.list("results")), 120)
+			e.is("of the first", len(e.get(1, channelPath(dup)+"/messages").list()), 60)
+			e.is("of the last", len(e.get(2, channelPath(other+"59")+"/messages").list()), 1)
+			for i := range 41 {
+				names = append(names, other+number(60+i))
+			}
+			r = e.rest(0, "POST", "/messages", m{"channels": names, "messages": text("n", "d")}).obj()
+			e.is("code with 102 channels", r.code(), 90010)
+			e.is("nothing more", len(e.get(1, channelPath(dup)+"/messages").list()), 60)
+			r = e.rest(0, "POST", "/messages", []m{{"channels": names[:110], "messages": text("n", "d")}, {"channels": names[110:], "messages": text("n", "d")}}).obj()
+			e.is("code with 102 channels in two specs", r.code(), 90010)
+			r = e.rest(0, "POST", "/messages", m{"channels": slices.Repeat([]string{dup}, 10_001), "messages": text("n", "d")}).obj()
+			e.is("code of a channel named too often", r.code(), 90010)
+		}},
+		{section: "7.7", name: "1000 messages for a channel, and not one more", run: func(e *env) {
+			many := slices.Repeat([]m{text("n", "d")}, 1001)
+			r := e.post(0, "/messages", m{"channels": e.name("many"), "messages": many[1:]}).obj()
+			e.is("successCount", r["successCount"], 1)
+			e.is("serials", len(r.all("results")[0].list("serials")), 1000)
+			name := e.name("many")
+			r = e.post(0, "/messages", m{"channels": name, "messages": many}).obj()
+			e.fails(r.all("results")[0].obj("error"), 40034, 400)
+			e.is("published", len(e.get(1, channelPath(name)+"/messages").list()), 0)
+		}},
+		{section: "7.7", name: "a body of 2 MiB, and not more", run: func(e *env) {
+			specs := func(n int) (list []m) { // of 60,000 bytes and little more each
+				for range n {
+					list = append(list, m{"channels": e.name("big"), "messages": text("n", strings.Repeat("x", 60_000))})
+				}
+				return list
+			}
+			for _, one := range e.post(0, "/messages", specs(34)).list() {
+				e.is("successCount", one["successCount"], 1)
+			}
+			e.refuses(e.rest(0, "POST", "/messages", specs(35)), 40009, 413)
+		}},
 		{section: "7.7", name: "what is no batch", run: func(e *env) {
 			var many []string
 			for i := range 101 {
@@ -414,6 +480,19 @@ func batches() []check {
 			r := e.get(1, "/presence?channels="+a+"&x=1", "Authorization: "+basic(e.key(keyPublish))).obj()
 			e.is("failureCount", r["failureCount"], 1)
 			e.fails(r.all("results")[0].obj("error"), 40160, 401)
+		}},
+		{section: "7.8", name: "version 2 has another form, and pages get it as JSON", run: func(e *env) {
+			for origin, format := range map[string]string{"Origin:": e.format, "Origin: https://page.example": "json"} {
+				r := e.rest(0, "GET", "/presence?channels="+e.name("a"), nil, "X-Ably-Version: 2", origin, "Authorization: "+basic(e.key(keyPublish)))
+				e.refuses(r, 40020, 400)
+				e.is("Content-Type", r.header.Get("Content-Type"), mediaTypes[format])
+				e.is("batchResponse", len(r.obj().list("batchResponse")), 1)
+			}
+		}},
+		{section: "7.8", name: "a clientId beside the channels is not who asks", run: func(e *env) {
+			token := "Authorization: " + bearer(e.jwt(keyAll, m{"x-ably-clientId": "alice"}))
+			r := e.get(0, "/presence?clientId=bob&channels="+e.name("a"), token).obj()
+			e.is("successCount", r["successCount"], 1)
 		}},
 	}
 }

@@ -124,6 +124,36 @@ func credentials() []check {
 			late := sign("x", m{"alg": "HS256", "typ": "JWT"}, m{"exp": exp + 60, "x-ably-token": inner["token"]})
 			e.fails(e.refused(0, "access_token="+late), 40144, 401)
 		}},
+		{section: "9.5", name: "a key's new capability is for who comes anew, not for live connections", run: func(e *env) {
+			s := e.shop(e.account())
+			name, later := e.name("kept"), e.name("later")
+			token := e.post(0, "/keys/"+s.keyName()+"/requestToken", m{}, "Authorization: "+basic(s.key)).obj().str("token")
+			var all []*client
+			for node := range 3 {
+				byKey, byToken := s.connect(node), e.connect(node, "access_token="+token)
+				byKey.attach(name)
+				byToken.attach(name)
+				all = append(all, byKey, byToken)
+			}
+			e.steer(1, "PATCH", "/apps/"+s.id+"/keys/"+s.keyID(), m{"capability": m{name: []string{"subscribe"}}})
+			for _, c := range all {
+				c.publish(name, text("a", "b"))
+				e.is("modes", c.attach(later).int("flags")&modeBits, defaultModes)
+				c.publish(later, text("a", "b"))
+			}
+			for node := range 3 {
+				for _, arg := range []string{s.connectByKey, "access_token=" + token} {
+					c := e.connect(node, arg)
+					e.is("modes", c.attach(name).int("flags")&modeBits, modeSubscribe|modePresenceSub)
+					e.fails(c.nacked(name, text("a", "b")), 40160, 401)
+					e.fails(c.denied(later), 40160, 401)
+				}
+				e.refuses(s.publish(node, name), 40160, 401)
+			}
+			for _, c := range all {
+				c.alive()
+			}
+		}},
 		{section: "9.5", name: "a token is bounded by its key as it is", run: func(e *env) {
 			token := e.jwt(keySubscribe, m{"x-ably-capability": `{"*":["*"]}`})
 			c := e.connect(0, "access_token="+token)
@@ -333,6 +363,48 @@ func authFailures() (list []check) {
 				e.refuses(r, row.rest, row.restStatus)
 				if row.rest == 40144 {
 					e.ok("the words SDKs look for", strings.Contains(r.obj().obj("error").str("message"), "invalid JWT format"))
+				}
+			}
+		}})
+	}
+	for _, row := range []struct {
+		what         string
+		shut, open   func(*shop)
+		code, status int64
+	}{
+		{"a revoked key", func(s *shop) { s.e.steer(0, "POST", "/apps/"+s.id+"/keys/"+s.keyID()+"/revoke", nil) }, nil, 40131, 401},
+		{"a disabled app", func(s *shop) { s.e.steer(1, "PATCH", "/apps/"+s.id, m{"status": "disabled"}) },
+			func(s *shop) { s.e.steer(2, "PATCH", "/apps/"+s.id, m{"status": "enabled"}) }, 40120, 403},
+	} {
+		list = append(list, check{section: "9.7", name: row.what + ", for connections that live and for who comes anew", run: func(e *env) {
+			s := e.shop(e.account())
+			path := "/keys/" + s.keyName() + "/requestToken"
+			token := e.post(0, path, m{}, "Authorization: "+basic(s.key)).obj().str("token")
+			signed := sign(s.secret(), m{"alg": "HS256", "typ": "JWT", "kid": s.keyName()}, nil)
+			var all []*client
+			for node := range 3 {
+				all = append(all, s.connect(node), e.connect(node, "access_token="+token))
+			}
+			row.shut(s)
+			for _, c := range all {
+				f := c.expect(failed)
+				e.ok("of the whole connection", !f.has("channel"))
+				e.fails(f.obj("error"), row.code, row.status)
+				c.ends()
+			}
+			for node := range 3 {
+				for arg, header := range map[string]string{s.connectByKey: basic(s.key), "access_token=" + token: bearer(token), "access_token=" + signed: bearer(signed)} {
+					e.fails(e.refused(node, arg), row.code, row.status)
+					e.refuses(e.rest(node, "GET", channelPath("x"), nil, "Authorization: "+header), row.code, row.status)
+				}
+				e.refuses(e.rest(node, "POST", path, m{}, "Authorization: "+basic(s.key)), row.code, row.status)
+				e.fails(e.refused(node, "key="+s.keyName()+":wrong"), 40101, 401)
+			}
+			if row.open != nil {
+				row.open(s)
+				for node := range 3 {
+					s.connect(node)
+					e.connect(node, "access_token="+token)
 				}
 			}
 		}})

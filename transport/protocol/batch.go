@@ -3,7 +3,8 @@ package protocol
 // Bounds of one batch publish.
 const (
 	BatchSpecsMax    = 100
-	BatchChannelsMax = 100 // distinct ones, over all specs
+	BatchChannelsMax = 100    // distinct ones, over all specs
+	BatchMentionsMax = 10_000 // of channels, distinct or not, over all specs
 )
 
 // BatchSpec is some messages for some channels. Each channel gets all of them or none.
@@ -13,7 +14,8 @@ type BatchSpec struct {
 	TooMany  bool // there were more than MaxMessages
 }
 
-// DecodeBatch reads the body of a batch publish: a spec or an array of them; alone says which.
+// DecodeBatch reads the body of a batch publish: a spec or an array of them; alone says which. Of channels it keeps one more
+// than BatchMentionsMax, so that more are seen.
 func DecodeBatch(f Format, b []byte) (specs []BatchSpec, alone bool, err *ErrorInfo) {
 	d, err := newDecoder(f, b)
 	if err != nil {
@@ -21,8 +23,9 @@ func DecodeBatch(f Format, b []byte) (specs []BatchSpec, alone bool, err *ErrorI
 	}
 	switch k := d.src.kind(); k {
 	case kindMap:
-		specs, alone = []BatchSpec{d.batchSpec()}, true
+		specs, alone = []BatchSpec{d.batchSpec(BatchMentionsMax + 1)}, true
 	case kindArray:
+		room := BatchMentionsMax + 1
 		d.src.openArray()
 		for d.src.more() {
 			if len(specs) == BatchSpecsMax {
@@ -35,7 +38,9 @@ func DecodeBatch(f Format, b []byte) (specs []BatchSpec, alone bool, err *ErrorI
 				d.refuse("a spec of a batch has to be an object, this is %s", k)
 				continue
 			}
-			specs = append(specs, d.batchSpec())
+			spec := d.batchSpec(room)
+			room -= len(spec.Channels)
+			specs = append(specs, spec)
 		}
 	case kindNone:
 	default:
@@ -54,22 +59,24 @@ func (d *decoder) refuse(format string, args ...any) {
 	}
 }
 
-func (d *decoder) batchSpec() (s BatchSpec) {
+// batchSpec reads a spec, of which it keeps so many channels as there is room for.
+func (d *decoder) batchSpec(room int) (s BatchSpec) {
+	name := func() {
+		if len(s.Channels) < room {
+			s.Channels = append(s.Channels, d.string("channels"))
+		} else {
+			d.src.skip()
+		}
+	}
 	d.src.openMap()
 	for d.src.more() {
 		switch string(d.src.key()) {
 		case "channels":
 			if d.src.kind() == kindString {
-				s.Channels = append(s.Channels, d.string("channels"))
+				name()
 				continue
 			}
-			d.array("channels", func() {
-				if len(s.Channels) > BatchChannelsMax {
-					d.src.skip() // refused below: one more than allowed is kept
-					return
-				}
-				s.Channels = append(s.Channels, d.string("channels"))
-			})
+			d.array("channels", name)
 		case "messages":
 			if d.src.kind() == kindMap {
 				s.Messages = append(s.Messages, d.message())

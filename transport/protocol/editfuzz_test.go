@@ -64,9 +64,11 @@ func FuzzBodies(f *testing.F) {
 		if err == nil && len(specs) > BatchSpecsMax {
 			t.Fatalf("%d specs", len(specs))
 		}
+		mentions := 0
 		for i := range specs {
-			if len(specs[i].Channels) > BatchChannelsMax+1 || len(specs[i].Messages) > MaxMessages {
-				t.Fatalf("%d channels, %d messages", len(specs[i].Channels), len(specs[i].Messages))
+			mentions += len(specs[i].Channels)
+			if mentions > BatchMentionsMax+1 || len(specs[i].Messages) > MaxMessages {
+				t.Fatalf("%d channels, %d messages", mentions, len(specs[i].Messages))
 			}
 		}
 	})

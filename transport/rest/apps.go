@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"innkeeper/transport/auth"
@@ -60,7 +61,9 @@ func (c *call) createApp() *protocol.ErrorInfo {
 	}
 	reply := appReply{
 		AppID: app.ID, AccountID: app.AccountID, ID: app.ID, Status: 1, Created: app.CreatedMs, Modified: app.CreatedMs,
-		Keys: []keyReply{}, Namespaces: app.Namespaces, Channels: app.Channels, Connections: []struct{}{}, TLS: c.r.TLS != nil,
+		Keys: []keyReply{}, Namespaces: app.Namespaces, Channels: app.Channels, Connections: []struct{}{},
+		// A proxy that ends TLS says so; whoever makes it up misleads nobody but himself.
+		TLS: c.r.TLS != nil || strings.EqualFold(c.r.Header.Get("X-Forwarded-Proto"), "https"),
 	}
 	for _, k := range app.Keys {
 		name := app.ID + "." + k.ID
@@ -75,11 +78,26 @@ func (c *call) createApp() *protocol.ErrorInfo {
 	if len(reply.Channels) == 0 || string(reply.Channels) == "null" {
 		reply.Channels = json.RawMessage("[]")
 	}
-	if host, port, bad := net.SplitHostPort(c.r.Host); bad == nil {
-		reply.Endpoint = host
-		reply.Port, _ = strconv.Atoi(port)
-	}
+	reply.Endpoint, reply.Port = servedAt(c.r.Host, reply.TLS)
 	return c.replyDocument(http.StatusCreated, &reply)
+}
+
+// servedAt is where the server was reached, by the header Host: without a port it is that of the scheme. No host at all is
+// "" and 0.
+func servedAt(host string, secure bool) (endpoint string, port int) {
+	if name, text, err := net.SplitHostPort(host); err == nil {
+		port, _ = strconv.Atoi(text)
+		return name, port
+	}
+	switch {
+	case host == "":
+		return "", 0
+	case secure:
+		port = 443
+	default:
+		port = 80
+	}
+	return strings.Trim(host, "[]"), port
 }
 
 // deleteApp serves DELETE /apps/{appId}, for whoever has a key of that app.

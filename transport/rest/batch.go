@@ -56,7 +56,7 @@ func (c *call) batch() *protocol.ErrorInfo {
 }
 
 func checkBatch(specs []protocol.BatchSpec) *protocol.ErrorInfo {
-	channels := map[string]bool{}
+	channels, mentions := map[string]bool{}, 0
 	for i := range specs {
 		if len(specs[i].Channels) == 0 {
 			return protocol.Errorf(protocol.CodeBadBody, "spec %d of the batch names no channels", i)
@@ -64,12 +64,15 @@ func checkBatch(specs []protocol.BatchSpec) *protocol.ErrorInfo {
 		for _, name := range specs[i].Channels {
 			channels[name] = true
 		}
+		mentions += len(specs[i].Channels)
 	}
 	switch {
 	case len(specs) == 0:
 		return protocol.Errorf(protocol.CodeBadBody, "the batch is empty")
 	case len(channels) > protocol.BatchChannelsMax:
 		return protocol.Errorf(protocol.CodeTooManyChannels, "the batch names more than %d channels", protocol.BatchChannelsMax)
+	case mentions > protocol.BatchMentionsMax:
+		return protocol.Errorf(protocol.CodeTooManyChannels, "the batch names its channels more than %d times", protocol.BatchMentionsMax)
 	}
 	return nil
 }

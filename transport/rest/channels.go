@@ -57,10 +57,10 @@ func (c *call) list() *protocol.ErrorInfo {
 	if failure != nil {
 		return c.backendError("list", failure)
 	}
-	c.link("first", p, channel.Position{})
-	c.link("current", p, p.after)
+	c.pageLink("first", p, channel.Position{})
+	c.pageLink("current", p, p.after)
 	if next != nil {
-		c.link("next", p, *next)
+		c.pageLink("next", p, *next)
 	}
 	if p.by == "id" {
 		c.reply(http.StatusOK, protocol.AppendChannelNames(nil, c.format, items))
@@ -95,9 +95,8 @@ func (c *call) readPage(app string) (p page, err *protocol.ErrorInfo) {
 	return p, err
 }
 
-// link adds the header line of one relation. The URL is relative to the last segment of the path and carries the whole
-// state, because clients keep nothing but its query; it carries no credentials, no comma and no slash.
-func (c *call) link(rel string, p page, after channel.Position) {
+// pageLink adds the link to the part of an enumeration behind a position.
+func (c *call) pageLink(rel string, p page, after channel.Position) {
 	q := url.Values{"limit": {strconv.Itoa(p.limit)}, "by": {p.by}}
 	if p.prefix != "" {
 		q.Set("prefix", p.prefix)
@@ -105,10 +104,5 @@ func (c *call) link(rel string, p page, after channel.Position) {
 	if after != (channel.Position{}) {
 		q.Set("cursor", formatCursor(after))
 	}
-	for _, keep := range []string{"format", "v"} {
-		if v := c.query.Get(keep); v != "" {
-			q.Set(keep, v)
-		}
-	}
-	c.w.Header().Add("Link", "<./channels?"+q.Encode()+`>; rel="`+rel+`"`)
+	c.link(rel, "channels", q)
 }

@@ -113,12 +113,7 @@ func (c *call) listOf(last string, name protocol.Name, q channel.Lookup, ops ...
 		if after > 0 {
 			v.Set("after", strconv.Itoa(after))
 		}
-		for _, keep := range []string{"format", "v"} {
-			if text := c.query.Get(keep); text != "" {
-				v.Set(keep, text)
-			}
-		}
-		c.w.Header().Add("Link", "<./"+last+"?"+v.Encode()+`>; rel="`+rel+`"`)
+		c.link(rel, last, v)
 	}
 	link("first", 0)
 	link("current", q.After)
@@ -149,9 +144,9 @@ func (c *call) change(serial string, name protocol.Name) *protocol.ErrorInfo {
 		return protocol.Errorf(protocol.CodeBadParamValue, "the serial %.100q is not that of the path", in[0].Serial)
 	}
 	p := channel.Publish{ID: newIDBase()}
-	p.Messages, _, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.cfg.MaxMessageSize, BareJSON: true})
+	p.Messages, _, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.maxSize(id.App), BareJSON: true})
 	if err != nil {
-		return err
+		return c.measured(id.App, err)
 	}
 	id.Vouch(p.Messages, name.Base)
 	at, err := c.publishChange(id, name, p)
@@ -167,7 +162,7 @@ func (c *call) publishChange(id auth.Identity, name protocol.Name, p channel.Pub
 	if p.OwnOnly, err = id.Change(&p.Messages[0], name.Resource()); err != nil {
 		return "", err
 	}
-	p.MaxBytes = c.cfg.MaxMessageSize
+	p.MaxBytes = c.maxSize(id.App)
 	return c.put(id, name, p)
 }
 
@@ -202,9 +197,9 @@ func (c *call) annotate(serial string, name protocol.Name) *protocol.ErrorInfo {
 		return protocol.Errorf(protocol.CodeTooManyMessages, "too many annotations in one publish: the limit is %d", protocol.MaxMessages)
 	}
 	var p channel.Publish
-	p.Messages, p.ID, err = protocol.CanonicalAnnotations(in, protocol.CanonicalOptions{MaxSize: c.cfg.MaxMessageSize})
+	p.Messages, p.ID, err = protocol.CanonicalAnnotations(in, protocol.CanonicalOptions{MaxSize: c.maxSize(id.App)})
 	if err != nil {
-		return err
+		return c.measured(id.App, err)
 	}
 	if err := id.ClaimAnnotations(p.Messages); err != nil {
 		return err

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"innkeeper/channel"
 	"innkeeper/transport/auth"
+	"innkeeper/transport/limits"
 )
 
 const someSerial = "01726585978590-001@series:000"
@@ -113,11 +115,8 @@ func TestWhoMayChangeMessages(t *testing.T) {
 	} {
 		b, _ := setup(t)
 		h := New(Config{Backend: b, MaxMessageSize: 1000, Keys: auth.NewKeys([]auth.Key{{App: "demo", ID: "k", Secret: "s", Capability: capability(t, `{"*":[`+c.ops+`]}`)}})})
-		target := "/channels/a/messages/s"
-		if c.client != "" {
-			target += "?clientId=" + c.client
-		}
-		w := do(h, "PATCH", target, fmt.Sprintf(`{"action":%d,"version":{"clientId":%q}}`, c.action, c.by), "Authorization: "+basic("demo.k:s"))
+		w := do(h, "PATCH", "/channels/a/messages/s", fmt.Sprintf(`{"action":%d,"version":{"clientId":%q}}`, c.action, c.by),
+			"Authorization: "+basic("demo.k:s"), "X-Ably-ClientId: "+base64.StdEncoding.EncodeToString([]byte(c.client)))
 		code := w.Header().Get("X-Ably-Errorcode")
 		switch {
 		case c.code == 0 && (w.Code != 200 || b.published[0].OwnOnly != c.ownOnly):
@@ -205,6 +204,35 @@ func TestEphemeral(t *testing.T) {
 	for _, body := range []string{`[{"extras":{"ephemeral":true}},{}]`, `{"extras":{"ephemeral":1}}`} {
 		if w := do(h, "POST", "/channels/a/messages", body); w.Header().Get("X-Ably-Errorcode") != "40032" {
 			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
+// An app's own limit bounds changes and annotations as well, and what meets it is counted.
+func TestChangesAreMeasuredByTheApp(t *testing.T) {
+	b, _ := setup(t)
+	gates := limits.NewGates()
+	var set limits.Set
+	set[limits.MessageSize].Hard = 100
+	gates.Set(limits.Config{Sets: map[limits.Scope]limits.Set{limits.AppScope("demo"): set}, Account: func(string) string { return "" }})
+	h := New(Config{Backend: b, ServerID: "n1", MaxMessageSize: 1000, Gates: gates, Keys: auth.NewKeys([]auth.Key{{App: "demo", ID: "root", Secret: "secret", Capability: auth.AllowAll()}})})
+	large := strings.Repeat("x", 101)
+	for i, c := range []struct{ method, path, body string }{
+		{"PATCH", "/channels/a/messages/s", `{"action":1,"data":"` + large + `"}`},
+		{"POST", "/channels/a/messages", `{"action":1,"serial":"s","data":"` + large + `"}`},
+		{"POST", "/channels/a/messages", `{"data":"` + large + `"}`},
+		{"POST", "/channels/a/messages/s/annotations", `[{"action":0,"type":"a:total.v1","data":"` + large + `"}]`},
+	} {
+		what := c.method + " " + c.path
+		wantError(t, what, do(h, c.method, c.path, c.body), 400, 40009, "")
+		if got := gates.Refusals()[limits.AppScope("demo")][limits.MessageSize]; got != uint64(i+1) {
+			t.Errorf("%s: %d refusals are counted, want %d", what, got, i+1)
+		}
+		if w := do(h, c.method, c.path, strings.Replace(c.body, large, "x", 1)); w.Code >= 300 {
+			t.Errorf("%s with little: %d %s", what, w.Code, w.Body)
+		}
+		if p := b.published[i]; p.MaxBytes != 100 && strings.Contains(c.body, `"action":1`) {
+			t.Errorf("%s: %d bytes at most, want 100", what, p.MaxBytes)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (c *call) number(key string, missing, least, most int) (int, *protocol.Erro
 	return n, nil
 }
 
-// pastLink adds the header line of one relation; see link.
+// pastLink adds the link to a page of history.
 func (c *call) pastLink(rel, last string, p past) {
 	direction := "backwards"
 	if p.forwards {
@@ -169,8 +169,5 @@ func (c *call) pastLink(rel, last string, p past) {
 	set("end", strconv.FormatInt(p.end, 10), p.end > 0)
 	set("from_serial", p.until, p.until != "")
 	set("cursor", p.cursor+":"+strconv.Itoa(p.skip), p.cursor != "")
-	for _, keep := range []string{"format", "v"} {
-		set(keep, c.query.Get(keep), c.query.Get(keep) != "")
-	}
-	c.w.Header().Add("Link", "<./"+last+"?"+q.Encode()+`>; rel="`+rel+`"`)
+	c.link(rel, last, q)
 }

@@ -85,7 +85,7 @@ func (c *call) members(ctx context.Context, app, name string, p roster) (members
 	return members, more, nil
 }
 
-// rosterLink adds the header line of one relation; see link.
+// rosterLink adds the link to a page of members.
 func (c *call) rosterLink(rel string, p roster) {
 	q := url.Values{"limit": {strconv.Itoa(p.limit)}}
 	set := func(key, value string) {
@@ -98,9 +98,7 @@ func (c *call) rosterLink(rel string, p roster) {
 	if p.after[0] != "" {
 		set("cursor", opaque.Text([]byte(p.after[0]+"\x00"+p.after[1])))
 	}
-	set("format", c.query.Get("format"))
-	set("v", c.query.Get("v"))
-	c.w.Header().Add("Link", "<./presence?"+q.Encode()+`>; rel="`+rel+`"`)
+	c.link(rel, "presence", q)
 }
 
 func parseMember(text string) (after [2]string, err *protocol.ErrorInfo) {
@@ -145,9 +143,7 @@ func (c *call) presenceBatch() *protocol.ErrorInfo {
 		c.reply(http.StatusOK, protocol.AppendPresenceBatch(nil, c.format, results))
 	case failed:
 		err := protocol.NewError(protocol.CodeBatch)
-		c.w.Header().Set("X-Ably-Errorcode", strconv.Itoa(err.Code))
-		c.w.Header().Set("X-Ably-Errormessage", err.Message)
-		c.reply(http.StatusBadRequest, protocol.AppendPresenceBatchFailed(nil, c.format, err, results))
+		c.failWith(err, func(f protocol.Format) []byte { return protocol.AppendPresenceBatchFailed(nil, f, err, results) })
 	default:
 		c.reply(http.StatusOK, protocol.AppendPresenceList(nil, c.format, results))
 	}

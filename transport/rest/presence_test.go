@@ -5,9 +5,35 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"innkeeper/channel"
+	"innkeeper/transport/auth"
 )
+
+// A question for one member's presence says nothing of who asks.
+func TestMembersOfAClientAreAskedForByAnybody(t *testing.T) {
+	b := &fakeBackend{members: map[string][]channel.Member{"room": {
+		{Action: channel.Present, ConnID: "c", ClientID: "alice"}, {Action: channel.Present, ConnID: "c", ClientID: "bob"},
+	}}}
+	keys := auth.NewKeys([]auth.Key{{App: "demo", ID: "root", Secret: "secret", Capability: auth.AllowAll()}})
+	h := New(Config{Backend: b, Keys: keys})
+	self, _ := keys.Authenticate(auth.Credentials{Key: "demo.root:secret"})
+	for _, of := range []string{"", "alice", "bob", "*"} {
+		d, err := keys.Issue("demo.root", &auth.TokenRequest{ClientID: of}, &self, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := do(h, "GET", "/channels/room/presence?clientId=bob", "", "Authorization: Bearer "+d.Token)
+		if w.Code != 200 || strings.Contains(w.Body.String(), "alice") || !strings.Contains(w.Body.String(), "bob") {
+			t.Errorf("with a token of %q: %d %s", of, w.Code, w.Body)
+		}
+		w = do(h, "GET", "/presence?channels=room&clientId=bob", "", "Authorization: Bearer "+d.Token)
+		if w.Code != 200 {
+			t.Errorf("several channels with a token of %q: %d %s", of, w.Code, w.Body)
+		}
+	}
+}
 
 // Members come in pages whose links carry the whole state, however little the owner answers at once.
 func TestMembersArePaged(t *testing.T) {
@@ -38,7 +64,7 @@ func TestMembersArePaged(t *testing.T) {
 }
 
 func TestPresenceOfSeveralChannels(t *testing.T) {
-	b, h := setup(t)
+	b := &fakeBackend{}
 	b.members = map[string][]channel.Member{"foo:a": {{Action: channel.Present, ConnID: "c", ClientID: "m"}}}
 	for _, c := range []struct {
 		version string
@@ -48,11 +74,29 @@ func TestPresenceOfSeveralChannels(t *testing.T) {
 		{"3", 200, []string{`"successCount":1,"failureCount":1`, `{"channel":"foo:a","presence":[{"action":1`, `"code":40160`}},
 		{"2", 400, []string{`"code":40020`, `"batchResponse":[`}},
 	} {
+		_, h := setup(t)
+		h.cfg.Backend = b
 		w := do(h, "GET", "/presence?channels=foo:a,bar", "", "Authorization: "+basic("demo.foo:secret"), "X-Ably-Version: "+c.version)
+		if failed := h.Stats().Failed; failed != uint64(c.status/400) {
+			t.Errorf("version %s: %d requests have failed", c.version, failed)
+		}
 		for _, has := range c.has {
 			if w.Code != c.status || !strings.Contains(w.Body.String(), has) {
 				t.Errorf("version %s: %d %s, want %d with %s", c.version, w.Code, w.Body, c.status, has)
 			}
 		}
+	}
+}
+
+// Pages read errors as JSON whatever they ask for, and this one has a body of its own.
+func TestPresenceOfSeveralChannelsFailsForPages(t *testing.T) {
+	_, h := setup(t)
+	w := do(h, "GET", "/presence?channels=bar", "", "Authorization: "+basic("demo.foo:secret"), "X-Ably-Version: 2",
+		"Origin: https://page.example", "Accept: application/x-msgpack")
+	if w.Code != 400 || w.Header().Get("Content-Type") != "application/json" || !strings.HasPrefix(w.Body.String(), `{"error":{`) {
+		t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
+	}
+	if code := w.Header().Get("X-Ably-Errorcode"); code != "40020" {
+		t.Errorf("code %s", code)
 	}
 }

@@ -58,20 +58,16 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	if id, p.ConnID, err = c.onBehalf(id, in); err != nil {
 		return p, err
 	}
-	gate := c.cfg.Gates.Of(id.App)
-	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: gate.MaxMessageSize(c.cfg.MaxMessageSize), BareJSON: true})
+	p.Messages, p.ID, err = protocol.Canonical(in, protocol.CanonicalOptions{MaxSize: c.maxSize(id.App), BareJSON: true})
 	if err != nil {
-		if err.Code == protocol.CodeTooLarge {
-			gate.TooLarge(c.cfg.MaxMessageSize)
-		}
-		return p, err
+		return p, c.measured(id.App, err)
 	}
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}
 	id.Vouch(p.Messages, name.Base)
 	if protocol.Changes(in) {
-		p.MaxBytes = c.cfg.MaxMessageSize
+		p.MaxBytes = c.maxSize(id.App)
 		p.OwnOnly, err = id.Change(&p.Messages[0], name.Resource())
 		return p, err
 	}
@@ -83,6 +79,19 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	}
 	p.Ephemeral = p.Ephemeral || c.query.Get("ephemeral") == "true"
 	return p, id.Claim(p.Messages)
+}
+
+// maxSize is how many bytes one publish of an app may have, as protocol.Size counts them.
+func (c *call) maxSize(app string) int {
+	return c.cfg.Gates.Of(app).MaxMessageSize(c.cfg.MaxMessageSize)
+}
+
+// measured counts a publish that was larger than that, and is the error as it came.
+func (c *call) measured(app string, err *protocol.ErrorInfo) *protocol.ErrorInfo {
+	if err.Code == protocol.CodeTooLarge {
+		c.cfg.Gates.Of(app).TooLarge(c.cfg.MaxMessageSize)
+	}
+	return err
 }
 
 // onBehalf is the connection that a publish is for, "" where it is for none, and who publishes then: the client of that

@@ -114,9 +114,9 @@ func (c *call) stats() *protocol.ErrorInfo {
 	if failure != nil {
 		return c.backendError("read stats", failure)
 	}
-	asked := c.statsLink(q)
-	c.linkStats("first", asked)
-	c.linkStats("current", asked)
+	asked := statsLink(q)
+	c.link("first", "stats", asked)
+	c.link("current", "stats", asked)
 	if more {
 		// The next page begins behind the last entry of this one.
 		last := entries[len(entries)-1]
@@ -125,7 +125,7 @@ func (c *call) stats() *protocol.ErrorInfo {
 		} else {
 			q.ToMs = last.StartMs - 1
 		}
-		c.linkStats("next", c.statsLink(q))
+		c.link("next", "stats", statsLink(q))
 	}
 	if c.version < 3 {
 		list := make([]meter.Nested, len(entries))
@@ -150,7 +150,7 @@ func (c *call) readStatsQuery() (q meter.Query, err *protocol.ErrorInfo) {
 }
 
 // statsLink is a question as links carry it: whole, and with bounds that stay as they are while time goes on.
-func (c *call) statsLink(q meter.Query) url.Values {
+func statsLink(q meter.Query) url.Values {
 	v := url.Values{
 		"unit": {q.Unit.String()}, "limit": {strconv.Itoa(q.Limit)}, "direction": {"backwards"},
 		"start": {strconv.FormatInt(q.FromMs, 10)}, "end": {strconv.FormatInt(q.ToMs, 10)},
@@ -158,16 +158,7 @@ func (c *call) statsLink(q meter.Query) url.Values {
 	if q.Forwards {
 		v.Set("direction", "forwards")
 	}
-	for _, keep := range []string{"format", "v"} {
-		if text := c.query.Get(keep); text != "" {
-			v.Set(keep, text)
-		}
-	}
 	return v
-}
-
-func (c *call) linkStats(rel string, v url.Values) {
-	c.w.Header().Add("Link", "<./stats?"+v.Encode()+`>; rel="`+rel+`"`)
 }
 
 // Fixtures keeps made up intervals of a minute in place of what was measured, on this node when it returns. Errors are as

@@ -384,6 +384,15 @@ const rest = [
     }
     is(seen.sort(), [0, 1, 2, 3, 4].map((i) => base + i));
   }),
+  check('7.4', 'pages of an enumeration keep a prefix with spaces', async (e) => {
+    const c = await e.connect(0);
+    const base = e.name('my list') + ' + ';
+    for (const i of [0, 1]) await c.channels.get(base + i).attach();
+    const page = await e.rest(1).request('get', '/channels', 3, { limit: 1, prefix: base });
+    const [first, next] = [await page.first(), await page.next()];
+    is(first.items, page.items);
+    is([...page.items, ...next.items].sort(), [base + 0, base + 1]);
+  }),
   check('7.2', 'errors of request() have code and message', async (e) => {
     const r = await e.rest(0).request('get', '/keys/ablyjs.test/requestToken', 3);
     is([r.success, r.statusCode, r.errorCode], [false, 404, 40400]);

@@ -132,6 +132,23 @@ export const presence = [
     await p.leaveClient('a');
     is((await e.rest(2).channels.get(name).presence.history({ direction: 'forwards' })).items.map((m) => [m.clientId, m.action]), [['a', 'enter'], ['b', 'enter'], ['a', 'leave']]);
   }),
+  check('7.3', 'one member is asked for with a token of another, and with one of nobody', async (e) => {
+    const c = await e.connect(0);
+    const name = e.name('one');
+    for (const id of ['alice', 'bob']) await c.channels.get(name).presence.enterClient(id);
+    for (const claims of [{ 'x-ably-clientId': 'alice' }, {}]) {
+      const r = e.rest(1, { token: await e.jwt(KEY.all, claims) });
+      is(ids((await r.channels.get(name).presence.get({ clientId: 'bob' })).items), ['bob']);
+    }
+  }),
+  check('7.4', 'pages of presence keep a clientId with spaces', async (e) => {
+    const name = e.name('spaces');
+    for (const node of [0, 1]) await (await e.connect(node)).channels.get(name).presence.enterClient('John + Smith');
+    const page = await e.rest(2).channels.get(name).presence.get({ clientId: 'John + Smith', limit: 1 });
+    const [first, next] = [await page.first(), await page.next()];
+    is([page, first, next].map((p) => ids(p.items)), Array(3).fill(['John + Smith']));
+    ok(next.isLast() && page.items[0].connectionId !== next.items[0].connectionId, 'two members on two pages');
+  }),
   check('7.8', 'batchPresence()', async (e) => {
     const c = await e.connect(0);
     const [one, none] = [e.name('one'), e.name('none')];
