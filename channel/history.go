@@ -245,17 +245,15 @@ func (s *State) covers(p Stamp) bool {
 	return p != (Stamp{}) && !p.less(s.since) && !p.less(s.expired)
 }
 
-// recall answers a History. It neither opens the channel nor keeps it open.
+// recall answers a History. It neither opens the channel nor keeps it open, and what it names changes nothing: After may be
+// what a client claims to have seen.
 func (s *State) recall(now Moment, q *History) *HistoryResult {
 	if !now.Leased || s.waiting {
 		return &HistoryResult{Req: q.Req, Refusal: NotOwner}
 	}
 	s.expireHistory(now)
 	after, until := parseSerial(q.After), parseSerial(q.Until)
-	complete := q.After == "" || s.covers(after)
-	if q.After != "" && !q.Backwards && s.covers(after) {
-		complete = s.knows(after)
-	}
+	complete := q.After == "" || s.covers(after) && (q.Backwards || s.vouches(after))
 	r := &HistoryResult{Req: q.Req, Serial: s.shown.serial(s.profile.Series), Complete: complete}
 	pick := picker{q: q, h: s.past, after: after, until: until, r: r}
 	list := s.past.visible()
@@ -300,14 +298,6 @@ func (p *picker) take(e *entry) bool {
 	case q.StartMs > 0 && e.d.TimeMs < q.StartMs, q.EndMs > 0 && e.d.TimeMs > q.EndMs:
 		return true
 	}
-	limit := q.Limit
-	if limit < 1 || limit > resultMessages {
-		limit = resultMessages
-	}
-	if p.messages >= limit || p.bytes >= resultBytes {
-		p.r.More = true
-		return false
-	}
 	d := e.d
 	if q.Raw {
 		d = p.h.retold(e)
@@ -316,6 +306,14 @@ func (p *picker) take(e *entry) bool {
 	}
 	if d == nil || len(d.Messages)+len(d.Presence) == 0 {
 		return true // a change, which shows where the message is; or not kept
+	}
+	limit := q.Limit
+	if limit < 1 || limit > resultMessages {
+		limit = resultMessages
+	}
+	if p.messages >= limit || p.bytes >= resultBytes {
+		p.r.More = true
+		return false
 	}
 	p.messages += len(d.Messages) + len(d.Presence)
 	p.bytes += e.size

@@ -1,5 +1,7 @@
 package channel
 
+import "time"
+
 // register takes in what a gateway says it holds.
 func (s *State) register(now Moment, in Input) {
 	r := in.Register
@@ -9,7 +11,7 @@ func (s *State) register(now Moment, in Input) {
 	} else if !in.Fresh && r.Version < v.version {
 		return // said again, late
 	}
-	s.sees(v, in.Fresh, parseSerial(r.Serial))
+	s.sees(now, v, in.Fresh, parseSerial(r.Serial))
 	v.version = r.Version
 	s.setCounts(now, v, r.Counts)
 	s.setConfirm(v, r.Confirm || v.confirm && !in.Fresh)
@@ -22,9 +24,21 @@ func (s *State) register(now Moment, in Input) {
 	}
 }
 
+// aheadMax is by how much what a gateway has seen may be ahead of the clock here and of all serials given. The clocks of
+// owners differ by less; what is further ahead no owner gave, and to go on above it would spoil the channel's serials for
+// good.
+const aheadMax = time.Minute
+
 // sees takes in what a gateway has seen of the channel. In a Snapshot that is where it has to go on from.
-func (s *State) sees(v *vector, fresh bool, seen Stamp) {
-	if seen == (Stamp{}) {
+//
+// Only a gateway's word moves a channel: it has heard the serial from an owner, and says so before a new owner serves
+// anybody. A serial that comes from a client may be anybody's invention, see vouches.
+func (s *State) sees(now Moment, v *vector, fresh bool, seen Stamp) {
+	switch {
+	case seen == (Stamp{}):
+		return
+	case s.tooFar(now, seen):
+		v.lost = true
 		return
 	}
 	s.knows(seen)
@@ -33,23 +47,36 @@ func (s *State) sees(v *vector, fresh bool, seen Stamp) {
 	}
 }
 
-// knows takes in that somebody stands at a stamp, and says whether that agrees with what is kept here: a publish that is
-// young enough to be kept is. On a channel of which nothing is kept, the first point, or publish that is too old, tells
-// where it stands.
-func (s *State) knows(seen Stamp) bool {
-	old := seen.isPoint() || !s.since.less(seen) || !s.expired.less(seen)
-	switch {
-	case s.guessed && old:
-		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
-		return true
-	case !s.guessed && !s.shown.less(seen) && (old || s.past.has(seen)):
-		return true
-	}
-	s.unknown(seen)
-	return false
+// tooFar says that no owner can have given a stamp.
+func (s *State) tooFar(now Moment, seen Stamp) bool {
+	return seen.ms > max(now.UnixMs, s.last.ms)+aheadMax.Milliseconds()
 }
 
-// unknown takes in that somebody has seen what is not known here: an owner before showed it without a copy. Others may
+// knows takes in that a gateway stands at a stamp. Where that does not agree with what is kept here, somebody may have
+// missed something. On a channel of which nothing is kept, the first point, or publish that is too old, tells where it
+// stands.
+func (s *State) knows(seen Stamp) {
+	switch {
+	case s.guessed && s.needsNoCopy(seen):
+		s.guessed, s.shown, s.last = false, seen, maxStamp(s.last, seen)
+	case s.guessed || !s.vouches(seen):
+		s.unknown(seen)
+	}
+}
+
+// needsNoCopy says of a stamp that nothing has to be kept for it to be one that was given: there is no message at a point,
+// and those up to the bounds of what is kept are gone.
+func (s *State) needsNoCopy(seen Stamp) bool {
+	return seen.isPoint() || !s.since.less(seen) || !s.expired.less(seen)
+}
+
+// vouches says whether whoever claims to stand at a stamp misses nothing with what is kept behind it: a publish that is
+// young enough to be kept is. It changes nothing.
+func (s *State) vouches(seen Stamp) bool {
+	return !s.shown.less(seen) && (s.needsNoCopy(seen) || s.past.has(seen))
+}
+
+// unknown takes in that a gateway has seen what is not known here: an owner before showed it without a copy. Others may
 // have missed it, and who has seen it may hear it again, from a publisher that was not answered: all gateways are told.
 // The channel goes on above it, so that a listener who stands there finds the next delivery out of its place, and is told
 // before it hears that one.

@@ -466,12 +466,13 @@ func (s *State) confirm(now Moment, effects []Effect) []Effect {
 
 // point is where a new attachment begins: below all messages to come.
 func (s *State) point(now Moment) Stamp {
+	if s.guessed {
+		// Above the points that owners before gave, which are in no copy.
+		s.shown = pointAt(max(s.last.ms, now.UnixMs))
+		s.last = s.shown
+	}
 	if s.last == (Stamp{}) {
 		s.last.ms = now.UnixMs
-	}
-	if s.guessed {
-		s.shown = pointAt(s.last.ms)
-		s.last = s.shown
 	}
 	if s.shown == (Stamp{}) {
 		s.shown = s.last

@@ -399,17 +399,20 @@ func TestSerialsGrowWhateverTheClockDoes(t *testing.T) {
 	st.now.UnixMs -= 3_600_000
 	next()
 	in := reg(gwB, 1, 1, 0, "")
-	in.Register.Serial = "01800000000000-999@other"
+	in.Register.Serial = "01700000060000-999@other"
 	st.step(in)
 	next()
-	if want := "01800000000001-000@x"; last != want {
+	if want := "01700000060001-000@x"; last != want {
 		t.Fatalf("above another owner's serial: %s, want %s", last, want)
 	}
 	in = reg(gwB, 2, 1, 0, "")
-	in.Register.Serial = "99999999999999-000@broken"
-	st.step(in)
+	for _, impossible := range []string{"99999999999999-000@broken", "98000000000000-000@broken", "01700000200000-000@broken"} {
+		in = reg(gwB, 2, 1, 0, "")
+		in.Register.Serial = impossible
+		st.step(in)
+	}
 	next()
-	if want := "01800000000001-001@x"; last != want {
+	if want := "01700000060001-001@x"; last != want {
 		t.Fatalf("an impossible serial was believed: %s", last)
 	}
 }

@@ -2,8 +2,6 @@ package transport
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"innkeeper/channel"
@@ -39,6 +37,7 @@ func (s *shard) stand(ch *localChannel, serial string) {
 func (s *shard) listen(a *attachment, from string) {
 	if !a.hears() {
 		a.unlisten()
+		a.from = from
 		return
 	}
 	s.stand(a.ch, from)
@@ -51,6 +50,14 @@ func (s *shard) listen(a *attachment, from string) {
 // hears says whether deliveries are for the attachment. A member hears of itself.
 func (a *attachment) hears() bool {
 	return a.granted&(protocol.ModeSubscribe|protocol.ModePresenceSubscribe|protocol.ModePresence|protocol.ModeAnnotationSubscribe) != 0
+}
+
+// stands is the serial up to which the attachment has heard everything, or where it began if that is later.
+func (a *attachment) stands() string {
+	if newer(a.from, a.ch.serial) {
+		return a.from
+	}
+	return a.ch.serial
 }
 
 func (a *attachment) unlisten() {
@@ -112,14 +119,17 @@ func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
 	}
 	if r == nil {
 		ch.peopled = true // who knows
-		s.tellLost(ch, ch.serial)
+		s.tellLost(ch)
 		ch.serial = "" // whatever comes next is where it goes on
 		return
 	}
 	if !r.Complete {
 		ch.peopled = true
 		if ch.serial != "" { // else they were told meanwhile
-			s.tellLost(ch, ch.serial)
+			if newer(ch.serial, r.Serial) {
+				ch.goOnFrom(r.Serial) // the owner does not know of what was heard
+			}
+			s.tellLost(ch)
 		}
 	}
 	for _, d := range r.Deliveries {
@@ -141,13 +151,24 @@ func (s *shard) mended(ch *localChannel, r *channel.HistoryResult) {
 	}
 }
 
-// tellLost tells a channel's listeners that they may have missed messages behind a serial.
-func (s *shard) tellLost(ch *localChannel, serial string) {
+// goOnFrom has the channel's listeners hear everything behind a serial, which may be before what they have heard.
+func (ch *localChannel) goOnFrom(serial string) {
+	ch.serial = serial
+	for _, a := range ch.attachments {
+		if a.listening {
+			a.from = serial
+		}
+	}
+}
+
+// tellLost tells a channel's listeners that they may have missed messages before the place where they stand.
+func (s *shard) tellLost(ch *localChannel) {
 	err := protocol.Errorf(protocol.CodeContinuityLost, "messages of the channel were lost to the cluster; some may have been missed")
 	for _, a := range ch.attachments {
 		if a.listening {
 			s.lost.Add(1)
-			s.sendAttached(a, serial, 0, err)
+			a.from = a.stands()
+			s.sendAttached(a, a.from, 0, err)
 			s.sync(a)
 		}
 	}
@@ -210,51 +231,6 @@ func (a *attachment) members(d *channel.Delivery) *channel.Delivery {
 	return &own
 }
 
-// rewind is how far back an attachment begins: so many messages, or so much time and so many messages at most.
-type rewind struct {
-	messages int
-	time     time.Duration // 0: by number
-}
-
-// rewindMax is the most messages an attachment is given of what was before it.
-const rewindMax = 100
-
-// parseRewind reads the params rewind (N, Ns or Nm) and rewindLimit.
-func parseRewind(params map[string]string) (*rewind, *protocol.ErrorInfo) {
-	text, ok := params["rewind"]
-	if !ok {
-		return nil, nil
-	}
-	r := &rewind{messages: rewindMax}
-	unit := time.Duration(0)
-	digits, ok := strings.CutSuffix(text, "s")
-	if ok {
-		unit = time.Second
-	} else if digits, ok = strings.CutSuffix(text, "m"); ok {
-		unit = time.Minute
-	}
-	n, bad := strconv.ParseUint(digits, 10, 31)
-	if bad != nil {
-		return nil, protocol.Errorf(protocol.CodeBadParamValue, "rewind is a number of messages, or of seconds or minutes with s or m behind it; this is %.40q", text)
-	}
-	if unit == 0 {
-		r.messages = int(n)
-	} else {
-		r.time = min(time.Duration(n)*unit, 24*time.Hour)
-	}
-	if limit, ok := params["rewindLimit"]; ok && unit > 0 {
-		l, bad := strconv.ParseUint(limit, 10, 31)
-		if bad != nil {
-			return nil, protocol.Errorf(protocol.CodeBadParamValue, "rewindLimit is a number of messages; this is %.40q", limit)
-		}
-		r.messages = int(min(l, rewindMax))
-	}
-	if n == 0 || r.messages == 0 {
-		return nil, nil
-	}
-	return r, nil
-}
-
 // replay brings a confirmed attachment what was published before now: behind the serial it came back with, or as far
 // back as it asked for. It is attached when the last of that is on its way, and hears what comes live from there on.
 func (s *shard) replay(a *attachment, m *channel.Registered) {
@@ -267,11 +243,7 @@ func (s *shard) replay(a *attachment, m *channel.Registered) {
 		p.ask(channel.History{After: a.serial, Raw: true}, p.resumed)
 		return
 	}
-	q := channel.History{Backwards: true, Limit: min(a.rewind.messages, rewindMax), Of: channel.OnlyMessages}
-	if a.rewind.time > 0 {
-		q.StartMs = time.Now().Add(-a.rewind.time).UnixMilli()
-	}
-	p.ask(q, p.rewound)
+	p.ask(a.rewind.question(time.Now()), p.rewound)
 }
 
 // playback is one attachment's way through the past of its channel.
@@ -296,7 +268,8 @@ func (p *playback) ask(q channel.History, then func(*channel.HistoryResult)) {
 	})
 }
 
-// resumed goes on from the client's serial, if everything behind it is there.
+// resumed goes on from the client's serial, if everything behind it is there. What follows may be gone as well before it
+// was asked for: a client that was told to have resumed is told otherwise then.
 func (p *playback) resumed(r *channel.HistoryResult) {
 	a := p.a
 	if !r.Complete {
@@ -307,7 +280,7 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 	if !p.greeted {
 		p.greeted = true
 		flags := protocol.FlagResumed
-		if len(r.Deliveries) > 0 {
+		if len(r.Deliveries) > 0 && a.hears() {
 			flags |= protocol.FlagHasBacklog
 		}
 		p.sendAttached(a, p.serial, flags, nil) // where the client stands: it may be cut off before the rest arrives
@@ -318,24 +291,6 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 		return
 	}
 	p.finish(p.serial, r.Serial, 0, nil)
-}
-
-// rewound begins with the last messages.
-func (p *playback) rewound(r *channel.HistoryResult) {
-	list := slices.Clone(r.Deliveries)
-	slices.Reverse(list)
-	start, flags := r.Serial, protocol.Flags(0)
-	if len(list) > 0 && p.a.hears() {
-		start, flags = list[0].Prev, protocol.FlagHasBacklog
-	}
-	var err *protocol.ErrorInfo
-	if w := p.a.rewind; r.More && (w.time > 0 || w.messages > rewindMax) {
-		err = protocol.Errorf(protocol.CodeBacklogTooLarge, "rewind was cut to %d messages", rewindMax)
-	}
-	p.greeted = true
-	p.sendAttached(p.a, start, flags, err)
-	p.play(list)
-	p.finish(start, r.Serial, 0, nil)
 }
 
 func (p *playback) play(list []*channel.Delivery) {
@@ -352,11 +307,12 @@ func (p *playback) play(list []*channel.Delivery) {
 	}
 }
 
-// finish makes the attachment a live one, behind the serial at which the owner answered.
+// finish makes the attachment a live one, behind the serial at which the owner answered. With err what is between start
+// and the serial reached before is missing.
 func (p *playback) finish(start, reached string, flags protocol.Flags, err *protocol.ErrorInfo) {
 	a := p.a
 	a.replaying, a.inWait, a.serial, a.attached = false, false, "", true
-	if !p.greeted {
+	if !p.greeted || err != nil {
 		p.sendAttached(a, start, flags, err)
 	}
 	p.listen(a, reached)

@@ -79,6 +79,160 @@ func TestClientComesBackTooLate(t *testing.T) {
 	})
 }
 
+// What is behind a client's serial may be gone before all of it was asked for. A client that was told that it has resumed is
+// told of that, and goes on with what comes live.
+func TestHistoryIsGoneDuringAResume(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		w.people("room", 2)
+		serials := w.speak("room", "a", "b", "c", "d", "e")
+		w.warm("room")
+		part := w.g.partition("demo", "room")
+		c := w.connect(format)
+		defer c.close()
+		w.owner.set(func(o *owner) { o.page, o.manual, o.heard = 2, true, nil })
+		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", ChannelSerial: serials[0]}))
+		r, _ := await1(t, w.owner, anyOf[*channel.Register])
+		answer := func() {
+			q, _ := await1(t, w.owner, anyOf[*channel.History])
+			w.owner.set(func(o *owner) { w.g.FromOwner("n1", part, 1, o.recall(q)) })
+		}
+		w.owner.set(func(o *owner) { o.register(r, false, func(m channel.ToGateway) { w.g.FromOwner("n1", part, 1, m) }) })
+		answer()
+		if pm := c.expect(protocol.ActionAttached); !pm.Flags.Has(protocol.FlagResumed|protocol.FlagHasPresence) || pm.Error != nil {
+			t.Errorf("%+v, error %v: want resumed", pm, pm.Error)
+		}
+		c.hears("b", "c")
+		w.owner.set(func(o *owner) { o.evicted = serials[3] })
+		answer()
+		pm := c.expect(protocol.ActionAttached)
+		if pm.Flags.Has(protocol.FlagResumed) || pm.Error == nil || pm.Error.Code != 90003 || pm.ChannelSerial != serials[4] {
+			t.Errorf("%+v, error %v: want to be told of the loss", pm, pm.Error)
+		}
+		if !pm.Flags.Has(protocol.FlagHasPresence) {
+			t.Error("it is not told of the members again")
+		}
+		q, _ := await1(t, w.owner, anyOf[*channel.PresenceQuery])
+		w.owner.set(func(o *owner) { w.g.FromOwner("n1", part, 1, o.present(q)) })
+		if pm := c.expect(protocol.ActionSync); len(pm.Presence) != 2 {
+			t.Errorf("%d members, want 2", len(pm.Presence))
+		}
+		c.quiet()
+		w.owner.set(func(o *owner) { o.manual = false })
+		c.publish("room", 0, "x")
+		c.hears("m")
+		c.expect(protocol.ActionAck)
+	})
+}
+
+// While the channel's listeners are brought what they missed, some of them have begun behind that. An ATTACH in place tells
+// each of them the place where it stands, never one before what it was told.
+func TestAttachInPlaceWhileAGapIsFilled(t *testing.T) {
+	for _, modes := range []protocol.Flags{protocol.ModeSubscribe, protocol.ModePublish} {
+		bubble(t, func(t *testing.T, w *world, format string) {
+			a, b := w.connect(format), w.connect(format)
+			defer a.close()
+			defer b.close()
+			a.attach("room", nil)
+			a.publish("room", 0, "x")
+			a.hears("m")
+			a.expect(protocol.ActionAck)
+			serials := w.speak("room", "one", "two") // lost on the way to here
+			part := w.g.partition("demo", "room")
+			w.owner.set(func(o *owner) { o.manual, o.heard = true, nil })
+			in := func(c *client, modes protocol.Flags) *protocol.ProtocolMessage {
+				c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", Flags: modes}))
+				synctest.Wait()
+				w.owner.set(func(o *owner) {
+					for _, h := range o.heard {
+						if r, ok := h.m.(*channel.Register); ok {
+							o.register(r, false, func(m channel.ToGateway) { w.g.FromOwner("n1", part, 1, m) })
+						}
+					}
+				})
+				return c.expect(protocol.ActionAttached)
+			}
+			first := in(b, modes)
+			again := in(b, modes)
+			if first.ChannelSerial != serials[1] || again.ChannelSerial != first.ChannelSerial || !again.Flags.Has(protocol.FlagResumed) {
+				t.Errorf("attached at %s, and in place at %s (%v), want %s", first.ChannelSerial, again.ChannelSerial, again.Flags, serials[1])
+			}
+			both := protocol.ModeSubscribe | protocol.ModePublish
+			for _, other := range []protocol.Flags{both, modes ^ both, both} {
+				if pm := in(b, other); pm.ChannelSerial != serials[1] {
+					t.Errorf("with modes %v it is attached at %s, want %s", other, pm.ChannelSerial, serials[1])
+				}
+			}
+			q, _ := await1(t, w.owner, anyOf[*channel.History])
+			w.owner.set(func(o *owner) { w.g.FromOwner("n1", part, 1, o.recall(q)) })
+			a.hears("one", "two")
+			a.quiet()
+			b.quiet()
+			if pm := in(a, 0); pm.ChannelSerial != serials[1] {
+				t.Errorf("the one who was brought everything is attached at %s, want %s", pm.ChannelSerial, serials[1])
+			}
+		})
+	}
+}
+
+// An owner may not believe what a gateway has seen. The channel then goes on from where the owner is, for those who come as
+// well.
+func TestOwnerIsBehindWhatWasSeen(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		for _, modes := range []protocol.Flags{protocol.ModeSubscribe, protocol.ModePublish} {
+			name := fmt.Sprint("room", modes)
+			a, b := w.connect(format), w.connect(format)
+			defer a.close()
+			defer b.close()
+			w.owner.set(func(o *owner) { o.last[name] = "98000000000000-000@odd" })
+			a.send(protocol.AppendAttach(nil, a.f, &protocol.Attach{Channel: name, Flags: modes}))
+			a.expect(protocol.ActionAttached)
+			behind := ""
+			w.owner.set(func(o *owner) { behind = o.next(name); o.lost = true })
+			epoch := w.g.partition("demo", name) // any number that was not used
+			w.route(Route{Node: "n1", Epoch: 1, Session: uint64(100 + epoch)})
+			if modes == protocol.ModeSubscribe {
+				if pm := a.expect(protocol.ActionAttached); pm.ChannelSerial != behind || pm.Error == nil || pm.Error.Code != 80020 {
+					t.Errorf("%+v, error %v", pm, pm.Error)
+				}
+			}
+			b.attach(name, nil)
+			b.publish(name, 0, "x")
+			b.hears("m")
+			b.expect(protocol.ActionAck)
+			if modes == protocol.ModeSubscribe {
+				a.hears("m")
+			}
+			a.quiet()
+			b.quiet()
+			w.owner.set(func(o *owner) { o.lost = false })
+		}
+	})
+}
+
+// The same, where it is the answer to a gap.
+func TestOwnerDoesNotKnowWhereTheGapBegins(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		c := w.connect(format)
+		defer c.close()
+		w.owner.set(func(o *owner) { o.last["room"] = "98000000000000-000@odd" })
+		c.attach("room", nil)
+		w.owner.set(func(o *owner) {
+			w.g.FromOwner("n1", w.g.partition("demo", "room"), 1, &channel.Delivery{
+				App: "demo", Name: "room", Serial: "98000000000005-000@odd", Prev: "98000000000003-000", Messages: []channel.Message{{Name: "x"}},
+			})
+			o.last["room"] = "01700000000000-000@test"
+		})
+		pm := c.expect(protocol.ActionAttached)
+		if pm.ChannelSerial != "01700000000000-000@test" || pm.Error == nil || pm.Error.Code != 80020 {
+			t.Errorf("%+v, error %v", pm, pm.Error)
+		}
+		c.expect(protocol.ActionSync) // there may be members that it does not know
+		c.publish("room", 0, "x")
+		c.hears("m")
+		c.expect(protocol.ActionAck)
+	})
+}
+
 func TestRewind(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {
 		serials := w.speak("room", "a", "b", "c")

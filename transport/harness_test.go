@@ -57,6 +57,7 @@ type owner struct {
 	kept    map[string][]*channel.Delivery
 	members map[string][]channel.Member // channel → who is present
 	page    int                         // publishes in one answer to a History
+	evicted string                      // serial: what is behind those before it is not all there any more
 	lost    bool                        // says of every Snapshot that messages are lost
 	counts  map[string]channel.Counts
 	watched map[string]bool
@@ -141,7 +142,7 @@ func (o *owner) keep(p *channel.Publish) *channel.Delivery {
 
 // recall answers a History. It is complete from every serial that was given here.
 func (o *owner) recall(q *channel.History) *channel.HistoryResult {
-	r := &channel.HistoryResult{Req: q.Req, Serial: o.last[q.Name], Complete: q.After == "" || strings.HasPrefix(q.After, "017")}
+	r := &channel.HistoryResult{Req: q.Req, Serial: o.last[q.Name], Complete: q.After == "" || strings.HasPrefix(q.After, "017") && q.After >= o.evicted}
 	list := slices.Clone(o.kept[q.Name])
 	if q.Backwards {
 		slices.Reverse(list)

@@ -170,18 +170,19 @@ func (s *shard) rouse(now time.Time) {
 		if a == nil || a.inWait {
 			continue // it was told, or is with the ATTACHED that it waits for
 		}
-		s.tellLeftOut(a)
+		s.tellLeftOut(a, a.stands())
 		s.sync(a)
 	}
 	s.resting = append(s.resting[:0:0], s.resting[n:]...)
 }
 
-// tellLeftOut tells a client that it missed what came during the rest of its attachment, which is over.
-func (s *shard) tellLeftOut(a *attachment) {
+// tellLeftOut tells a client that stands at a serial that it missed what came during the rest of its attachment, which is
+// over.
+func (s *shard) tellLeftOut(a *attachment, serial string) {
 	a.wake()
 	s.lost.Add(1)
 	hard := a.conn.gate.Single(limits.ConnectionOutRate)
-	s.sendAttached(a, a.ch.serial, 0, protocol.Errorf(protocol.CodeContinuityLost,
+	s.sendAttached(a, serial, 0, protocol.Errorf(protocol.CodeContinuityLost,
 		"more than the limit of %d messages per second came for the connection (%d); some of them were left out", hard, protocol.CodeRateOutbound))
 }
 

@@ -66,7 +66,7 @@ type attachment struct {
 	rewind   *rewind
 
 	listening bool   // messages flow, those behind from
-	from      string //
+	from      string // where it began, or was told that it goes on
 	rest      *rest  // left out for a moment: its connection gets more than it may
 	replaying bool   // confirmed and inWait: what was published before is being asked for
 
@@ -102,11 +102,16 @@ func (w *attachWait) settled() bool { return !w.a.inWait || w.a.turn != w.turn }
 type watch struct {
 	which channel.Category
 	told  bool
-	last  channel.Counts // told last; the latest, to be told, while the attachment is replaying
+	owed  bool           // the counts to start from, which are last, follow when the members were told
+	last  channel.Counts // told last; the latest, to be told, while they are owed or the attachment is replaying
 }
 
 // news says whether the counts differ from those told last, as far as the watcher sees them, and takes them as told.
 func (w *watch) news(c *channel.Counts) bool {
+	if w.owed {
+		w.last = *c
+		return false
+	}
 	if w.told {
 		if w.which == protocol.AllCategories && w.last == *c {
 			return false
@@ -153,7 +158,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	}
 	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
 	if a.attached && before == after && !watched && !a.watches() {
-		s.sendAttachedAgain(a)
+		s.sendAttachedAgain(a, a.stands())
 		s.sync(a)
 		return
 	}
@@ -221,7 +226,7 @@ func (s *shard) remove(a *attachment) {
 	}
 	a.unlisten()
 	a.wake()
-	a.ch, a.attached, a.watch, a.params, a.wants, a.roll = nil, false, nil, nil, nil, nil
+	a.ch, a.attached, a.watch, a.params, a.wants, a.roll, a.from = nil, false, nil, nil, nil, nil, ""
 	s.attachments.Add(-1)
 	s.touch(ch)
 }
@@ -291,9 +296,10 @@ func (s *shard) registered(p *partition, m *channel.Registered) {
 		return
 	}
 	ch.peopled = m.Counts[channel.PresenceMembers] > 0
-	if ch.suspect && m.Lost && ch.listeners > 0 {
-		s.tellLost(ch, m.Serial)
-		if ch.serial = m.Serial; ch.mending {
+	if m.Lost && (ch.suspect || ch.listeners == 0) {
+		ch.goOnFrom(m.Serial) // which may be before what was heard
+		s.tellLost(ch)
+		if ch.mending {
 			ch.serial = "" // its answer is another owner's business
 		}
 	}
@@ -313,46 +319,70 @@ func (s *shard) registered(p *partition, m *channel.Registered) {
 
 // confirm answers an ATTACH, at once if it has no past to hear of first.
 func (s *shard) confirm(a *attachment, m *channel.Registered) {
-	if !a.attached && (a.serial != "" || a.rewind != nil) {
+	if !a.attached && (a.serial != "" || a.rewinds()) {
 		s.replay(a, m)
 		return
 	}
 	a.inWait, a.serial = false, ""
-	if a.attached {
-		s.sendAttachedAgain(a)
-	} else {
+	switch {
+	case !a.attached:
 		a.attached = true
 		s.sendAttached(a, m.Serial, 0, nil)
+	case a.listening:
+		s.sendAttachedAgain(a, a.stands())
+	default:
+		s.sendAttachedAgain(a, m.Serial)
 	}
 	s.listen(a, m.Serial)
 	s.sync(a)
 	s.seed(a, &m.Counts)
 }
 
-// seed tells a new watcher the counts it starts from.
+// seed tells a new watcher the counts it starts from. They come behind the members, if those are about to be told.
 func (s *shard) seed(a *attachment, c *channel.Counts) {
-	if a.watch != nil {
-		a.watch.told = false // the seed is always sent
-		s.tellCounts(a, c)
+	if w := a.watch; w != nil {
+		if w.told, w.owed, w.last = true, a.roll != nil, *c; !w.owed { // the seed is always sent
+			s.sendCounts(a, c)
+		}
 	}
 }
 
-// tellCounts sends a watcher the counts if they are news to it. What clients apply deltas to is the last MESSAGE they were
-// sent, and this is one.
+// seedAll tells those attachments the counts that are owed to them. The members were told.
+func (s *shard) seedAll(list []*attachment) {
+	var c *channel.Counts // one for all of them, so that they share frames
+	for _, a := range list {
+		w := a.watch
+		if !a.attached || w == nil || !w.owed {
+			continue
+		}
+		if w.owed = false; c == nil || *c != w.last {
+			last := w.last
+			c = &last
+		}
+		s.sendCounts(a, c)
+	}
+}
+
+// tellCounts sends a watcher the counts if they are news to it.
 func (s *shard) tellCounts(a *attachment, c *channel.Counts) {
 	if a.watch.news(c) {
-		s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
-		a.wants.anew()
+		s.sendCounts(a, c)
 	}
+}
+
+// sendCounts sends a watcher the counts. What clients apply deltas to is the last MESSAGE they were sent, and this is one.
+func (s *shard) sendCounts(a *attachment, c *channel.Counts) {
+	s.send(a.conn, s.frames.occupancy(&s.out, s.g, a.conn.format, a.name, c, a.watch.which))
+	a.wants.anew()
 }
 
 // sendAttachedAgain answers an ATTACH in place: nothing was missed, unless the attachment was left out of something.
-func (s *shard) sendAttachedAgain(a *attachment) {
+func (s *shard) sendAttachedAgain(a *attachment, serial string) {
 	if a.rest != nil {
-		s.tellLeftOut(a)
+		s.tellLeftOut(a, serial)
 		return
 	}
-	s.sendAttached(a, a.ch.serial, protocol.FlagResumed, nil)
+	s.sendAttached(a, serial, protocol.FlagResumed, nil)
 }
 
 // sendAttached tells a client that it is attached. Where it says that there are members, a sync has to follow.

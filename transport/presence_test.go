@@ -311,3 +311,69 @@ func TestTwoNamesOneConnection(t *testing.T) {
 		}
 	})
 }
+
+// Counts come behind what was missed and behind the members, as they are by then, and then as they change.
+func TestOccupancyComesBehindTheMembers(t *testing.T) {
+	for _, k := range []struct {
+		resumes bool
+		pages   int // of members
+	}{{false, 0}, {true, 0}, {false, 2}, {true, 2}} {
+		bubble(t, func(t *testing.T, w *world, format string) {
+			resumes, members := k.resumes, max(0, k.pages-1)*syncMembers+min(k.pages, 1)
+			w.people("room", members)
+			serials := w.speak("room", "a", "b")
+			w.warm("room")
+			part := w.g.partition("demo", "room")
+			tell := func(m channel.ToGateway) { w.g.FromOwner("n1", part, 1, m) }
+			latest := int32(1)
+			count := func(n int32) {
+				latest = n
+				m := &channel.Occupancy{App: "demo", Name: "room"}
+				m.Counts[channel.Connections] = n
+				tell(m)
+				synctest.Wait()
+			}
+			c := w.connect(format)
+			defer c.close()
+			w.owner.set(func(o *owner) { o.manual, o.heard = true, nil })
+			at := protocol.Attach{Channel: "room", Params: map[string]string{"occupancy": "metrics.connections"}}
+			if resumes {
+				at.ChannelSerial = serials[0]
+			}
+			c.send(protocol.AppendAttach(nil, c.f, &at))
+			r, _ := await1(t, w.owner, anyOf[*channel.Register])
+			counts := r.Counts
+			counts[channel.PresenceMembers] = int32(members)
+			tell(&channel.Registered{App: "demo", Name: "room", Version: r.Version, Serial: serials[1], Counts: counts})
+			if resumes {
+				q, _ := await1(t, w.owner, anyOf[*channel.History])
+				count(2)
+				w.owner.set(func(o *owner) { tell(o.recall(q)) })
+			}
+			c.expect(protocol.ActionAttached)
+			if resumes {
+				c.hears("b")
+			}
+			for page := range k.pages {
+				q, _ := await1(t, w.owner, anyOf[*channel.PresenceQuery])
+				count(int32(3 + page))
+				c.quiet()
+				w.owner.set(func(o *owner) { tell(o.present(q)) })
+				c.expect(protocol.ActionSync)
+			}
+			event := func() {
+				t.Helper()
+				want := fmt.Sprint(latest)
+				pm := c.expect(protocol.ActionMessage)
+				if got := pm.Messages[0]; got.Name != "[meta]occupancy" || !strings.Contains(string(got.Data), `"connections":`+want+"}") {
+					t.Errorf("heard %s %q, want %s connections", got.Name, got.Data, want)
+				}
+			}
+			event()
+			c.quiet()
+			count(9)
+			event()
+			c.quiet()
+		})
+	}
+}

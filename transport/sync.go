@@ -79,6 +79,8 @@ func (s *shard) rolled(r *roll, m *channel.PresencePage) {
 	if m.More {
 		r.after = m.Members[len(m.Members)-1]
 		s.rollOn(r)
+	} else {
+		s.seedAll(r.to)
 	}
 }
 

@@ -28,7 +28,7 @@ type check struct {
 func suite() []check {
 	return slices.Concat(
 		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), ephemerals(), edits(), presence(), occupancy(),
-		restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
+		clientSerials(), rewinding(), restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
 		authFailures(), tokens(), revocations(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
 }
