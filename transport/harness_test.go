@@ -49,7 +49,8 @@ type owner struct {
 	node string
 
 	mu      sync.Mutex
-	manual  bool // only record
+	manual  bool                         // only record
+	silent  func(m channel.ToOwner) bool // only record these; nil: none
 	refuse  channel.Refusal
 	broken  bool // ToOwner returns false
 	serials int
@@ -89,7 +90,7 @@ func (o *owner) ToOwner(part uint32, r Route, m channel.ToOwner) bool {
 	case o.news <- struct{}{}:
 	default:
 	}
-	if o.manual {
+	if o.manual || o.silent != nil && o.silent(m) {
 		return true
 	}
 	say := func(m channel.ToGateway) { o.g.FromOwner(r.Node, part, r.Epoch, m) }

@@ -132,9 +132,7 @@ func (s *shard) handle(c *command) {
 		o := c.what.(*presenceOrder)
 		s.changePresence(s.at(o.r.hash), o)
 	case doSync:
-		if a := c.what.(*attachment); a.ch != nil {
-			s.syncAll(a)
-		}
+		s.answerSync(c.what.(*attachment))
 	case doInspect:
 		c.what.(func(*shard))(s)
 	}

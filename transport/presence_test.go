@@ -40,7 +40,7 @@ func (o *owner) present(q *channel.PresenceQuery) *channel.PresencePage {
 		return cmp.Or(cmp.Compare(a.ConnID, b.ConnID), cmp.Compare(a.ClientID, b.ClientID))
 	})
 	list = slices.DeleteFunc(list, func(m channel.Member) bool {
-		return m.ConnID < q.AfterConn || m.ConnID == q.AfterConn && m.ClientID <= q.After
+		return m.ConnID < q.AfterConn || m.ConnID == q.AfterConn && m.ClientID <= q.After || q.ConnID != "" && m.ConnID != q.ConnID
 	})
 	page := &channel.PresencePage{Req: q.Req, Members: list, More: len(list) > q.Limit}
 	page.Members = list[:min(len(list), q.Limit)]
@@ -150,10 +150,12 @@ func TestPresenceThatIsRefused(t *testing.T) {
 			}
 		}
 		// What the owner refuses is refused.
-		w.owner.set(func(o *owner) { o.refuse = channel.TooManyMembers })
-		alice.says(channel.Enter, "room", 9, "")
-		if pm := alice.expect(protocol.ActionNack); pm.Error.Code != 91003 {
-			t.Errorf("%v", pm.Error)
+		for why, code := range map[channel.Refusal]int{channel.TooManyMembers: 91003, channel.MembersTooLarge: 91006, channel.TooFast: 42913} {
+			w.owner.set(func(o *owner) { o.refuse = why })
+			alice.says(channel.Enter, "room", 9, "")
+			if pm := alice.expect(protocol.ActionNack); pm.Error.Code != code {
+				t.Errorf("%v, want %d", pm.Error, code)
+			}
 		}
 	})
 }
