@@ -1,6 +1,9 @@
 package channel
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Admission gives leave to open channels, where an app may not have as many as it likes. Its methods do not block.
 type Admission interface {
@@ -64,6 +67,30 @@ func (s *State) unpark(now Moment, effects []Effect) []Effect {
 		effects = s.Step(now, in, effects)
 	}
 	return effects
+}
+
+// overtaken looks after changes of members that wait for leave or a lease while their gateway says more. Of connections that
+// have left nothing is left to be done: they would come back, and nobody would take them away. What came before a Snapshot,
+// or of a gateway that is gone, is forgotten (all): it is asked again if it still counts.
+func (s *State) overtaken(from Gateway, all bool, holds []Hold) {
+	waits := [...]*[]Input{&s.parked, nil}
+	if s.asking != nil {
+		waits[1] = &s.asking.held
+	}
+	for _, list := range waits {
+		if list == nil || len(*list) == 0 {
+			continue
+		}
+		*list = slices.DeleteFunc(*list, func(in Input) bool { return all && in.Kind == InPresence && in.From == from })
+		for i := range *list {
+			in := &(*list)[i]
+			if in.Kind == InPresence && in.From == from && slices.ContainsFunc(holds, func(h Hold) bool {
+				return h.State == HoldOver && h.ConnID == in.Presence.ConnID
+			}) {
+				in.Presence = &PresenceChange{App: s.app, Name: s.name, Req: in.Presence.Req, ConnID: in.Presence.ConnID}
+			}
+		}
+	}
 }
 
 // ask asks for leave, unless that was done or nothing needs it any more.

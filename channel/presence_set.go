@@ -145,6 +145,9 @@ func (p *presence) take(from Gateway, conn string, era uint64, remainMs int64) *
 
 // change does what a client asks for. The events are what others have to hear of it.
 func (p *presence) change(now Moment, from Gateway, c *PresenceChange, most int) (events []Member, why Refusal) {
+	if len(c.Members) == 0 {
+		return nil, Accepted
+	}
 	h := p.take(from, c.ConnID, c.Era, c.RemainMs)
 	if h == nil || c.MsgSerial < h.taken {
 		return nil, Accepted
@@ -188,6 +191,27 @@ func (p *presence) room(c *PresenceChange, most int) Refusal {
 		return MembersTooLarge
 	}
 	return Accepted
+}
+
+// entering is how many members a change lets enter or update. What was said before does nothing more.
+func (p *presence) entering(c *PresenceChange) (n int) {
+	if p != nil && p.holds[c.ConnID] != nil && c.MsgSerial < p.holds[c.ConnID].taken {
+		return 0
+	}
+	for i := range c.Members {
+		m := c.Members[i]
+		if m.Action == Leave {
+			continue
+		}
+		if p != nil && m.ID != "" {
+			m.ConnID = c.ConnID
+			if at, found := p.find(c.ConnID, m.ClientID); found && !m.Newer(p.members[at]) {
+				continue
+			}
+		}
+		n++
+	}
+	return n
 }
 
 // apply does one thing that a client said; news is false when nothing changed.
@@ -283,10 +307,16 @@ func (p *presence) cut(now Moment, r *Hold) {
 
 // leave removes a member that did not say so.
 func (p *presence) leave(now Moment, i int) {
-	m := *p.members[i]
-	m.Action, m.ID, m.TimeMs = Leave, "", now.UnixMs
-	p.events = append(p.events, m)
+	p.events = append(p.events, p.members[i].gone(now))
 	p.remove(i)
+}
+
+// gone is the leave of a member that did not say so. Clients compare its time with that of the member, which an owner may
+// have given whose clock was ahead.
+func (m *Member) gone(now Moment) Member {
+	e := *m
+	e.Action, e.ID, e.TimeMs = Leave, "", max(now.UnixMs, m.TimeMs)
+	return e
 }
 
 // expel ends the part of connections: their members leave.
@@ -307,9 +337,7 @@ func (p *presence) expel(now Moment, conns ...string) {
 			continue
 		}
 		p.bytes -= m.size()
-		e := *m
-		e.Action, e.ID, e.TimeMs = Leave, "", now.UnixMs
-		p.events = append(p.events, e)
+		p.events = append(p.events, m.gone(now))
 	}
 	kept = append(kept, p.members[to:]...)
 	clear(p.members[len(kept):])

@@ -23,6 +23,9 @@ func (s *State) changePresence(now Moment, from Gateway, c *PresenceChange, effe
 		return append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: NotOwner}})
 	}
 	s.expireHistory(now)
+	if n := s.present.entering(c); n > 0 && !s.mayPublish(now, n) {
+		return append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: TooFast}})
+	}
 	s.open, s.usedAt = true, now.Since
 	effects = s.tellPresence(now, effects)
 	events, why := s.here().change(now, from, c, s.profile.MembersMax)
@@ -36,6 +39,7 @@ func (s *State) changePresence(now Moment, from Gateway, c *PresenceChange, effe
 // registerPresence takes in what a gateway says of connections with members. Fresh: it says all.
 func (s *State) registerPresence(now Moment, in Input) {
 	r := in.Register
+	s.overtaken(in.From, in.Fresh, r.Holds)
 	if len(r.Holds) == 0 && s.present == nil {
 		return
 	}
@@ -101,14 +105,15 @@ func (s *State) presencePage(now Moment, q *PresenceQuery) *PresencePage {
 	return r
 }
 
-// nameEvents gives ids to what nobody said: of another form than those of clients, who then compare times.
-func nameEvents(d *Delivery) {
+// nameEvents gives ids to what nobody said: of another form than those of clients, who then compare times. Its time is not
+// before that of its serial, and so of nothing that happened on the channel before it, whatever the owners' clocks said.
+func nameEvents(d *Delivery, serialMs int64) {
 	if d.ID == "" {
 		d.ID = "~" + SerialPosition(d.Serial)
 	}
 	for i := range d.Presence {
 		if m := &d.Presence[i]; m.ID == "" {
-			m.ID = d.ID
+			m.ID, m.TimeMs = d.ID, max(m.TimeMs, serialMs)
 		}
 	}
 }

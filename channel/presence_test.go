@@ -90,6 +90,7 @@ func TestPresenceAgrees(t *testing.T) {
 		faithful := &viewer{members: map[string]Member{}}
 		var late *viewer
 		var page PresenceQuery
+		serialMs := int64(0) // of what happened last
 		type client struct {
 			id     string
 			era    uint64
@@ -102,9 +103,10 @@ func TestPresenceAgrees(t *testing.T) {
 		clients := []*client{}
 		tell := func(events []Member) {
 			copied.fold(events)
+			serialMs = max(serialMs, now.UnixMs)
 			for i, e := range events {
 				if e.ID == "" {
-					e.ID = fmt.Sprint("~", i)
+					e.ID, e.TimeMs = fmt.Sprint("~", i), max(e.TimeMs, serialMs)
 				}
 				faithful.take(e)
 				if late != nil {
@@ -260,6 +262,7 @@ func TestPresenceAgrees(t *testing.T) {
 			},
 			"new owner": func(t *rapid.T) {
 				flush()
+				now.UnixMs += rapid.Int64Range(-5000, 5000).Draw(t, "ahead") // of the clock of the one before
 				p := &presence{}
 				hasCopy := rapid.Bool().Draw(t, "has the copy")
 				if hasCopy {

@@ -291,6 +291,7 @@ func (s *State) Step(now Moment, in Input, effects []Effect) []Effect {
 		s.registerPresence(now, in)
 	case InDrop:
 		s.drop(now, in.From)
+		s.overtaken(in.From, true, nil)
 		if in.Fresh {
 			s.present.only(now, in.From, nil)
 		} else {
@@ -552,7 +553,7 @@ func (s *State) emit(now Moment, d *Delivery, ephemeral bool, from Gateway, req 
 	s.last = s.last.after(now.UnixMs)
 	d.App, d.Name, d.Serial, d.Prev, d.TimeMs = s.app, s.name, s.last.serial(s.profile.Series), prev, now.UnixMs
 	if d.Presence != nil {
-		nameEvents(d)
+		nameEvents(d, s.last.ms)
 	}
 	live := d
 	switch {
