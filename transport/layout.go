@@ -82,6 +82,7 @@ func (s *shard) relayout(partitions int) {
 			ch.part.channels[key] = ch
 			ch.doubt()
 		}
+		s.unsend(was)
 		for r := was.head; r != nil; r = r.next {
 			waiting = append(waiting, r)
 		}
@@ -89,7 +90,6 @@ func (s *shard) relayout(partitions int) {
 	// Partitions that become one have their requests in the order of their deadlines; those of one stay in their order.
 	slices.SortStableFunc(waiting, func(a, b *request) int { return a.deadline.Compare(b.deadline) })
 	for _, r := range waiting {
-		r.sent = false
 		s.at(r.hash).put(r)
 	}
 }

@@ -85,21 +85,35 @@ func waitForLeave(p *limits.Purse, n limits.Name, app string) (limits.Verdict, l
 
 // limitPublish says whether the connection, and its app, may publish n messages now. ended: it tried so often that it was
 // ended.
-func (c *conn) limitPublish(n int) (err *protocol.ErrorInfo, ended bool) {
+func (c *conn) limitPublish(n int) (err *protocol.ErrorInfo, ended bool) { return c.limit(n, n) }
+
+// limitPresence says the same of a change of members, each of which counts as a message. Nobody is kept from leaving, since
+// others would go on seeing him: who leaves has entered, which was limited.
+func (c *conn) limitPresence(change *channel.PresenceChange) (err *protocol.ErrorInfo, ended bool) {
+	return c.limit(len(change.Members), entering(change))
+}
+
+// limit is about n of the messages that a client tries to send.
+func (c *conn) limit(tried, n int) (err *protocol.ErrorInfo, ended bool) {
 	if hard := c.gate.Single(limits.ConnectionInRate); hard > 0 {
 		if c.rates == nil {
 			c.rates = &rates{}
 		}
 		now, rate := time.Since(c.g.start), float64(hard)
-		if _, ok := c.rates.flood.Take(now, n, flood*rate, flood*rate); !ok {
+		if _, ok := c.rates.flood.Take(now, tried, flood*rate, flood*rate); !ok {
 			c.gate.Refuse(limits.ConnectionInRate)
 			c.fail(endFlood, 1008, protocol.Errorf(protocol.CodeFlood,
 				"the connection published more than %d times the limit of %d messages per second and is ended", flood, hard))
 			return nil, true
 		}
-		if _, ok := c.rates.in.Take(now, n, rate, rate); !ok {
-			return c.gate.Refuse(limits.ConnectionInRate).Info(), false
+		if n > 0 {
+			if _, ok := c.rates.in.Take(now, n, rate, rate); !ok {
+				return c.gate.Refuse(limits.ConnectionInRate).Info(), false
+			}
 		}
+	}
+	if n == 0 {
+		return nil, false
 	}
 	if r := c.gate.Spend(limits.MessageRate, n); r != nil {
 		return r.Info(), false
@@ -200,7 +214,7 @@ func (s *shard) turnedAway(p *partition, m *channel.Refused) {
 	}
 	err := s.g.opening(m.App, m.Why)
 	for _, a := range refused {
-		s.remove(a)
+		s.leave(a, true)
 		s.refused.Add(1)
 		s.sendNew(a.conn, func(dst []byte) []byte {
 			if m.Why == channel.TooManyChannels || m.Why == channel.AccountChannels {

@@ -70,10 +70,19 @@ func (s *shard) routed(p *partition, r Route) {
 	}
 	s.tell(p, &channel.Snapshot{Registers: registers})
 	p.probing, p.probeAt = true, time.Time{}
-	for q := p.head; q != nil; q = q.next {
-		q.sent = false
-	}
+	s.unsend(p)
 	s.pump(p, time.Now())
+}
+
+// unsend has all requests sent again that are worth it.
+func (s *shard) unsend(p *partition) {
+	for q := p.head; q != nil; {
+		next := q.next
+		if q.sent = false; q.parting {
+			s.moot(q)
+		}
+		q = next
+	}
 }
 
 // unrouted ends a session. Counting goes on here, and what is asked waits.
@@ -99,6 +108,7 @@ type request struct {
 	then     func(*channel.HistoryResult) // nil for the answer: there is none
 	page     func(*channel.PresencePage)  // likewise
 	hold     *hold                        // of a change of presence that is not answered
+	parting  bool                         // a change of members that have left since: not sent again
 	conn     *conn
 	position uint64
 	messages int
@@ -161,8 +171,10 @@ func (s *shard) answered(p *partition, id uint64, refusal channel.Refusal, m cha
 	}
 	now := time.Now()
 	if refusal == channel.NotOwner {
-		r.sent = false
 		p.probing, p.probeAt = true, now.Add(tick)
+		if r.sent = false; r.parting {
+			s.moot(r)
+		}
 		return
 	}
 	if refusal == channel.Busy && (r.then != nil || r.page != nil) {
@@ -242,6 +254,9 @@ func (s *shard) complete(r *request, m channel.ToGateway, err error) {
 	}
 	if r.hold != nil {
 		s.presenceAnswered(r, err)
+	}
+	if c, ok := r.message.(*channel.PresenceChange); ok && r.parting && entering(c) == 0 {
+		err = nil // they have left all the same
 	}
 	if r.conn == nil {
 		r.reply <- reply{message: m, err: err, last: s.lastOf(r)}

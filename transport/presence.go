@@ -39,6 +39,12 @@ type presenceOrder struct {
 // presence serves a PRESENCE: like a publish it takes its place in the window and is answered by the channel's owner.
 func (c *conn) presence(pm *protocol.ProtocolMessage) {
 	a, change, err := c.checkPresence(pm)
+	if err == nil {
+		var ended bool
+		if err, ended = c.limitPresence(change); ended {
+			return
+		}
+	}
 	if err != nil {
 		c.nack(pm, err)
 		return
@@ -147,7 +153,7 @@ func (s *shard) claim(a *attachment) {
 // changePresence passes what a client says of its members on to the owner.
 func (s *shard) changePresence(p *partition, o *presenceOrder) {
 	if o.a.ch == nil {
-		s.complete(o.r, nil, protocol.Errorf(protocol.CodePresenceState, "the channel was detached"))
+		s.complete(o.r, nil, errDetached)
 		return
 	}
 	h := s.holdFor(o.a)
@@ -188,6 +194,36 @@ func (s *shard) abandonChanges(h *hold, err error) {
 	h.pending = nil
 }
 
+// partFrom lets go of changes that are not answered, of a connection whose members leave now. The owner answers what it was
+// asked on this session before it hears that they left. Later it would let them in again, so it is not asked once more.
+func (s *shard) partFrom(h *hold) {
+	for _, r := range h.pending {
+		r.hold, r.parting = nil, true
+		if !r.sent || !r.of.up() {
+			s.moot(r)
+		}
+	}
+	h.pending = nil
+}
+
+// moot answers a change of members that have left since.
+func (s *shard) moot(r *request) {
+	s.drop(r.of, r)
+	s.complete(r, nil, errDetached)
+}
+
+var errDetached = protocol.Errorf(protocol.CodePresenceState, "the channel was detached")
+
+// entering is how many members a change does not let leave.
+func entering(c *channel.PresenceChange) (n int) {
+	for i := range c.Members {
+		if c.Members[i].Action != channel.Leave {
+			n++
+		}
+	}
+	return n
+}
+
 // letGo ends an attachment's part in presence: the members of its connection leave with it, or stay for a while when
 // the connection only broke.
 func (s *shard) letGo(ch *localChannel, a *attachment, over bool) {
@@ -196,17 +232,19 @@ func (s *shard) letGo(ch *localChannel, a *attachment, over bool) {
 		return
 	}
 	for _, other := range ch.attachments {
-		if other.conn == a.conn {
-			return // under another name
+		// Under another name. One that cannot have members does not keep those of one that could.
+		if other.conn == a.conn && (other.granted.Has(protocol.ModePresence) || !a.granted.Has(protocol.ModePresence)) {
+			return
 		}
 	}
-	s.abandonChanges(h, protocol.Errorf(protocol.CodePresenceState, "the channel was detached"))
 	s.touch(ch)
 	if over {
+		s.partFrom(h)
 		delete(ch.holds, h.id)
 		ch.overs = append(ch.overs, channel.Hold{ConnID: h.id, Era: h.era, State: channel.HoldOver})
 		return
 	}
+	s.abandonChanges(h, errDetached)
 	remain := time.Duration(h.remainMs) * time.Millisecond
 	h.conn, h.changed, h.until = nil, true, time.Now().Add(remain)
 	h.lapse = time.AfterFunc(remain, func() {
