@@ -159,6 +159,26 @@ const deltas = [
     for (let i = 0; i < 6; i++) is((await got.next()).data.i, i);
     is(fail, false, 'one delta was not taken, or none came');
   }),
+  check('4.9', 'deltas and occupancy events on one channel: every message is heard', async (e) => {
+    let decoded = 0;
+    const vcdiff = { ...e.vcdiff, decode: (delta, base) => (decoded++, e.vcdiff.decode(delta, base)) };
+    const counts = queue('occupancy event');
+    const c = await e.connect(0, { plugins: { vcdiff } });
+    const options = { modes: ['SUBSCRIBE'], params: { delta: 'vcdiff', occupancy: 'metrics.publishers' } };
+    const got = await e.listen(c, e.name('counted'), options, 'n');
+    await got.channel.subscribe('[meta]occupancy', (m) => counts.push(m.data.metrics.publishers));
+    const p = (await e.connect(1)).channels.get(got.channel.name);
+    const other = (await e.connect(2)).channels.get(got.channel.name, { modes: ['PUBLISH'] });
+    for (let i = 0; i < 8; i++) {
+      await p.publish('n', { i, long });
+      is((await got.next()).data, { i, long });
+      if (i % 2 === 0) continue; // the next is a delta
+      await within(i % 4 === 1 ? other.attach() : other.detach(), 'attached or detached');
+      await counts.until((n) => n === (i % 4 === 1 ? 1 : 0));
+    }
+    ok(decoded >= 4, `${decoded} came as deltas`);
+    is(got.size, 0);
+  }),
 ];
 
 export const changes = [...edits, ...annotations, ...deltas];
