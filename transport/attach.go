@@ -23,15 +23,53 @@ func (c *conn) attach(pm *protocol.ProtocolMessage) {
 	order, err := c.checkAttach(pm)
 	if err != nil {
 		// The client takes the channel as failed, so what it held there before must not go on counting.
-		if a := c.forget(pm.Channel); a != nil {
-			c.g.shardOf(a.hash).in.push(command{kind: doGone, what: []*attachment{a}})
+		if a := c.find(pm.Channel); a != nil {
+			c.failChannel(a, err)
+			return
 		}
 		c.reply(func(dst []byte) []byte { return protocol.AppendChannelError(dst, c.format, pm.Channel, err) })
 		return
 	}
 	a := order.a
-	a.asked = order.granted
+	a.asked, a.demand = order.granted, order.demand
+	a.orders++
+	order.number = a.orders
 	c.g.shardOf(a.hash).in.push(command{kind: doAttach, what: order})
+}
+
+// failChannel ends an attachment with an error. The channel's shard tells the client, since the answers to what it asked
+// before come from there: the last word is what the client goes by.
+func (c *conn) failChannel(a *attachment, err *protocol.ErrorInfo) {
+	c.forget(a.name)
+	c.g.shardOf(a.hash).in.push(command{kind: doInspect, what: func(s *shard) { s.fail(a, err) }})
+}
+
+// fail ends an attachment, and its connection's members with it.
+func (s *shard) fail(a *attachment, err *protocol.ErrorInfo) {
+	s.leave(a, true)
+	s.sendNew(a.conn, func(dst []byte) []byte { return protocol.AppendChannelError(dst, a.conn.format, a.name, err) })
+}
+
+// demand is what a client's ATTACH asks for, whatever it may have: each AUTH is held against it again.
+type demand struct {
+	modes  protocol.Flags
+	params map[string]string // of the qualifier and the frame; not written to any more
+}
+
+// order is what a demand comes to by what the connection may do now.
+func (c *conn) order(name protocol.Name, d demand) *attachOrder {
+	ops := c.identity.Capability.Ops(name.Resource())
+	o := &attachOrder{
+		demand:  d,
+		granted: d.modes & ops.Modes(),
+		noEcho:  d.params["echo"] == "false" || c.noEcho && d.params["echo"] != "true",
+	}
+	if which, ok := protocol.ParseOccupancy(d.params["occupancy"]); ok && ops.Has(auth.ChannelMetadata) && o.granted.Has(protocol.ModeSubscribe) {
+		o.watch = &watch{which: which}
+	}
+	o.wants = parseWishes(d.params, o.granted)
+	o.params = recognised(d.params, o)
+	return o
 }
 
 func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protocol.ErrorInfo) {
@@ -39,35 +77,28 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 	if err != nil {
 		return nil, err
 	}
-	params := mergeParams(name.Params, pm.Params)
-	ops := c.identity.Capability.Ops(name.Resource())
-	order := &attachOrder{
-		granted: protocol.RequestedModes(params, pm.Flags) & ops.Modes(),
-		noEcho:  params["echo"] == "false" || c.noEcho && params["echo"] != "true",
-		serial:  pm.ChannelSerial,
-	}
+	d := demand{params: mergeParams(name.Params, pm.Params)}
+	d.modes = protocol.RequestedModes(d.params, pm.Flags)
 	if name.Meta() {
-		order.granted &= protocol.ModeSubscribe // nothing else can be done there
+		d.modes &= protocol.ModeSubscribe // nothing else can be done there
 	}
+	order := c.order(name, d)
+	order.serial = pm.ChannelSerial
 	if order.granted == 0 {
 		return nil, protocol.Errorf(protocol.CodeNoCapability, "the key's capability on %q grants none of the requested modes", name.Resource())
 	}
 	if order.serial == "" {
-		if order.rewind, err = parseRewind(params); err != nil {
+		if order.rewind, err = parseRewind(d.params); err != nil {
 			return nil, err
 		}
 	}
-	if which, ok := protocol.ParseOccupancy(params["occupancy"]); ok {
-		if !ops.Has(auth.ChannelMetadata) {
-			return nil, auth.Denied(auth.ChannelMetadata, name.Resource())
-		}
-		if order.granted.Has(protocol.ModeSubscribe) {
-			order.watch = &watch{which: which}
-		}
+	if _, ok := protocol.ParseOccupancy(d.params["occupancy"]); ok && !c.identity.Capability.Allows(name.Resource(), auth.ChannelMetadata) {
+		return nil, auth.Denied(auth.ChannelMetadata, name.Resource())
 	}
-	order.wants = parseWishes(params, order.granted)
-	order.params = recognised(params, order)
 	if order.a = c.find(pm.Channel); order.a == nil {
+		if len(c.attachments) >= c.g.cfg.MaxChannels {
+			c.forgetFailed()
+		}
 		if len(c.attachments) >= c.g.cfg.MaxChannels {
 			return nil, protocol.Errorf(protocol.CodeTooManyChannels, "the connection is attached to %d channels, which is the limit", len(c.attachments))
 		}
@@ -168,6 +199,15 @@ func (c *conn) forget(name string) *attachment {
 	}
 	c.opened.Store(int32(last))
 	return a
+}
+
+// forgetFailed takes attachments off the list that owners refused: clients do not detach from channels that failed.
+func (c *conn) forgetFailed() {
+	for i := len(c.attachments) - 1; i >= 0; i-- { // forget moves only those behind it
+		if a := c.attachments[i]; a.hasFailed() {
+			c.forget(a.name)
+		}
+	}
 }
 
 // leaveChannels tells the shards that the connection is gone: its attachments stop counting at once.

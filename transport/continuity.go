@@ -304,6 +304,7 @@ func (p *playback) play(list []*channel.Delivery) {
 	}
 	if len(list) > 0 {
 		p.serial = list[len(list)-1].Serial
+		p.a.serial = p.serial // so that a regrant goes on from here
 	}
 }
 

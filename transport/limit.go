@@ -216,8 +216,12 @@ func (s *shard) turnedAway(p *partition, m *channel.Refused) {
 	for _, a := range refused {
 		s.leave(a, true)
 		s.refused.Add(1)
+		failed := m.Why == channel.TooManyChannels || m.Why == channel.AccountChannels
+		if failed {
+			a.failed.Store(a.taken)
+		}
 		s.sendNew(a.conn, func(dst []byte) []byte {
-			if m.Why == channel.TooManyChannels || m.Why == channel.AccountChannels {
+			if failed {
 				return protocol.AppendChannelError(dst, a.conn.format, a.name, err)
 			}
 			return protocol.AppendDetached(dst, a.conn.format, a.name, err) // tries again by itself

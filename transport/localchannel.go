@@ -2,6 +2,7 @@ package transport
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"innkeeper/channel"
@@ -51,9 +52,14 @@ type attachment struct {
 	hash uint64 // the channel's place on the ring
 
 	// Owned by the connection's read loop.
-	asked protocol.Flags // modes granted at the last ATTACH
+	asked  protocol.Flags // modes granted at the last ATTACH or AUTH
+	demand demand         // of the last ATTACH
+	orders uint32         // ATTACHes handed to the shard
+
+	failed atomic.Uint32 // number of the ATTACH at which the client was told that the channel failed; written by the shard
 
 	// Owned by the shard.
+	taken    uint32        // number of the last ATTACH
 	ch       *localChannel // nil while there is none
 	index    int           // in ch.attachments
 	granted  protocol.Flags
@@ -77,9 +83,14 @@ type attachment struct {
 	promised bool    // ATTACHED said that one follows
 }
 
+// hasFailed says that the last that the client was told is that the channel failed.
+func (a *attachment) hasFailed() bool { return a.failed.Load() == a.orders }
+
 // attachOrder is an ATTACH that passed all checks of the connection.
 type attachOrder struct {
 	a       *attachment
+	number  uint32 // among those of a, from 1
+	demand  demand // whence the rest follows
 	granted protocol.Flags
 	noEcho  bool
 	serial  string
@@ -146,7 +157,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 		a.unlisten()
 		a.wake() // what it was left out of is behind its serial
 	}
-	a.wants = o.wants
+	a.wants, a.taken = o.wants, o.number
 	a.granted, a.noEcho, a.serial, a.params, a.watch, a.rewind = o.granted, o.noEcho, o.serial, o.params, o.watch, o.rewind
 	if !a.hears() {
 		a.unlisten()

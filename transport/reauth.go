@@ -1,8 +1,6 @@
 package transport
 
 import (
-	"maps"
-
 	"innkeeper/transport/auth"
 	"innkeeper/transport/protocol"
 )
@@ -60,49 +58,33 @@ func (c *conn) newIdentity(token string) (auth.Identity, *protocol.ErrorInfo) {
 	return id, nil
 }
 
-// recheckAttachments takes away what the new capability does not allow. What it allows beyond the old one is there for the
-// next ATTACH.
+// recheckAttachments holds what the attachments ask for against the new capability: they lose what it does not allow, and
+// get what the one before did not.
 func (c *conn) recheckAttachments() {
 	for i := len(c.attachments) - 1; i >= 0; i-- {
 		a := c.attachments[i] // forget moves only those behind it
 		name, err := protocol.ParseName(a.name)
-		if err != nil {
-			continue // it was attached under this name
+		if err != nil || a.hasFailed() {
+			continue // it was attached under this name; who was told that the channel failed need not hear it again
 		}
-		ops := c.identity.Capability.Ops(name.Resource())
-		granted := a.asked & ops.Modes()
-		switch {
-		case granted == 0:
-			c.forget(a.name)
-			c.g.shardOf(a.hash).in.push(command{kind: doGone, what: []*attachment{a}})
-			denied := protocol.Errorf(protocol.CodeNoCapability, "the new token allows none of the channel's modes on %q", name.Resource())
-			c.reply(func(dst []byte) []byte { return protocol.AppendChannelError(dst, c.format, a.name, denied) })
-		case granted != a.asked, !ops.Has(auth.ChannelMetadata):
-			a.asked = granted
-			watches := ops.Has(auth.ChannelMetadata)
-			c.g.shardOf(a.hash).in.push(command{kind: doInspect, what: func(s *shard) { s.narrow(a, granted, watches) }})
+		order := c.order(name, a.demand)
+		if order.granted == 0 {
+			c.failChannel(a, protocol.Errorf(protocol.CodeNoCapability, "the new token allows none of the channel's modes on %q", name.Resource()))
+			continue
 		}
+		a.asked = order.granted
+		order.a, order.number = a, a.orders
+		c.g.shardOf(a.hash).in.push(command{kind: doInspect, what: func(s *shard) { s.regrant(order) }})
 	}
 }
 
-// narrow takes modes, and occupancy events where they are not allowed any more, from an attachment. The client hears of
-// it by an ATTACHED.
-func (s *shard) narrow(a *attachment, granted protocol.Flags, watches bool) {
-	if a.ch == nil || granted == a.granted && (watches || a.watch == nil) {
+// regrant gives an attachment other modes, and occupancy events where they are allowed or not any more. The client hears
+// of it by an ATTACHED that says that nothing was missed. An ATTACH that is not answered yet goes on from where it began.
+func (s *shard) regrant(o *attachOrder) {
+	a := o.a
+	if a.ch == nil || o.granted == a.granted && (o.watch == nil) == (a.watch == nil) {
 		return
 	}
-	o := &attachOrder{a: a, granted: granted, noEcho: a.noEcho, serial: a.serial, params: maps.Clone(a.params), watch: a.watch, wants: a.wants}
-	if !watches || !granted.Has(protocol.ModeSubscribe) {
-		o.watch = nil
-		delete(o.params, "occupancy")
-	}
-	if !granted.Has(protocol.ModeSubscribe) {
-		o.wants = nil
-		delete(o.params, "delta")
-		delete(o.params, "appendMode")
-	}
-	if _, told := o.params["modes"]; told {
-		o.params["modes"] = protocol.ModeNames(granted)
-	}
+	o.serial, o.rewind = a.serial, a.rewind
 	s.attach(s.at(a.hash), o)
 }
