@@ -125,6 +125,38 @@ func TestResumeFails(t *testing.T) {
 	})
 }
 
+// silent are nodes that answer nobody.
+type silent struct{}
+
+func (silent) Release(ctx context.Context, _ uint64, _ string) (Whereabouts, error) {
+	<-ctx.Done()
+	return Whereabouts{}, ctx.Err()
+}
+
+// A client is not kept waiting for a node that does not answer: it gives up an upgrade after 4 s, and a connection that
+// is not CONNECTED after 10 s.
+func TestResumeFromASilentNode(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		elsewhere := newWorld(t, false, func(cfg *GatewayConfig) { cfg.NodeID, cfg.Boot, cfg.Peers = "n2", "b2", silent{} })
+		defer elsewhere.close()
+		a := w.open(format)
+		first := a.expect(protocol.ActionConnected)
+		defer a.close()
+		begun := time.Now()
+		b := elsewhere.open(format + "&resume=" + first.Details.ConnectionKey)
+		defer b.close()
+		if took := time.Since(begun); took >= 4*time.Second {
+			t.Errorf("the upgrade took %v", took)
+		}
+		if pm := b.expect(protocol.ActionConnected); pm.ConnectionID != first.ConnectionID || pm.Error != nil {
+			t.Errorf("got %+v, error %v", pm, pm.Error)
+		}
+		if took := time.Since(begun); took >= 10*time.Second {
+			t.Errorf("CONNECTED took %v", took)
+		}
+	})
+}
+
 // Any node of the cluster goes on with a connection under its id, and a node has one socket for it.
 func TestResume(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {

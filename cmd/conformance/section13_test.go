@@ -46,6 +46,22 @@ func nodeDeaths() []check {
 				e.fails(again.hello.obj("error"), 80008, 400)
 			}
 		}},
+		{section: "1.6", name: "resume in time although the node that gave the key does not answer", sizes: clusters, alone: true, run: func(e *env) {
+			for i := range 3 {
+				c := e.connect(i)
+				e.net.Isolate(e.nodes[i].ip)
+				begun := time.Now()
+				again := e.dial(i+1, "resume="+c.key())
+				e.ok("the upgrade took less than 4 s", time.Since(begun) < 4*time.Second)
+				f := again.next()
+				e.is("action", f["action"], connected)
+				e.ok("CONNECTED took less than 10 s", time.Since(begun) < 10*time.Second)
+				e.is("connectionId", f["connectionId"], c.id())
+				e.net.Rejoin(e.nodes[i].ip)
+				e.sleep(10)
+				e.nodes[i].ready()
+			}
+		}},
 		{section: "1.7", name: "a node that stops sends its clients elsewhere with DISCONNECTED", sizes: clusters, alone: true, run: func(e *env) {
 			c := e.connect(1)
 			defer e.nodes[1].restart(e)

@@ -204,6 +204,32 @@ func connections() []check {
 			c.publish(keep, text("a", "b"))
 			c.hear(keep)
 		}},
+		{section: "1.8", name: "AUTH with more capability gives attached channels the modes they asked for", run: func(e *env) {
+			all, some := e.name("all"), e.name("some")
+			sub := e.jwt(keyAll, m{"x-ably-clientId": "alice", "x-ably-capability": `{"*":["subscribe"]}`})
+			c := e.connect(0, "access_token="+sub)
+			e.is("modes", c.attach(all).int("flags")&modeBits, modeSubscribe|modePresenceSub)
+			c.attach(some, "flags", modeSubscribe)
+			e.fails(c.nacked(all, text("a", "b")), 40160, 401)
+			c.send(m{"action": reauth, "auth": m{"accessToken": e.jwt(keyAll, m{"x-ably-clientId": "alice"})}})
+			c.expect(connected)
+			f := c.expect(attached, "channel", all)
+			e.resumed(f)
+			e.is("modes", f.int("flags")&modeBits, defaultModes)
+			c.publish(all, text("a", "b"))
+			e.is("name", c.hear(all)["name"], "a")
+			c.enters(all, member(enter, ""))
+			e.fails(c.nacked(some, text("a", "b")), 40165, 401)
+			c.silent(attached)
+			e.within(2*time.Second, "a publisher", func() bool { return e.metrics(1, all).int("publishers") == 1 })
+
+			c.send(m{"action": reauth, "auth": m{"accessToken": sub}})
+			c.expect(connected)
+			f = c.expect(attached, "channel", all)
+			e.resumed(f)
+			e.is("modes", f.int("flags")&modeBits, modeSubscribe|modePresenceSub)
+			e.fails(c.nacked(all, text("a", "b")), 40160, 401)
+		}},
 		{section: "1.8", name: "AUTH with more capability allows more", run: func(e *env) {
 			name := e.name("more")
 			c := e.connect(0, "access_token="+e.jwt(keyAll, m{"x-ably-capability": `{"nothing":["*"]}`}))

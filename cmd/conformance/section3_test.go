@@ -220,6 +220,20 @@ func attaching() []check {
 			}
 			e.within(time.Second, "nobody attached", func() bool { return e.metrics(1, name).int("connections") == 0 })
 		}},
+		{section: "3.7", name: "a refused ATTACH behind one under way: the ERROR is the last word", run: func(e *env) {
+			c := e.connect(0)
+			for range 20 {
+				name := e.name("order")
+				c.attach(name)
+				c.send(m{"action": attach, "channel": name})
+				c.send(m{"action": attach, "channel": name, "params": m{"rewind": "x"}})
+				e.is("first", c.next()["action"], attached)
+				f := c.next()
+				e.is("second", f["action"], failed)
+				e.fails(f.obj("error"), 40003, 400)
+			}
+			c.silent(attached)
+		}},
 		{section: "3.7", name: "a refused ATTACH in place ends the attachment", run: func(e *env) {
 			c := e.connect(0)
 			name := e.name("refused")
@@ -279,6 +293,11 @@ func channelParams() []check {
 			f := e.connect(0).attach(e.name("unknown"), "params", m{"nonsense": "foo", "agent": "react-hooks/1"})
 			e.ok("not echoed", !f.has("params") || len(f.obj("params")) == 0)
 			e.is("flags", f["flags"], defaultModes)
+		}},
+		{section: "3.4", name: "the echo has what was recognised and nothing else", run: func(e *env) {
+			f := e.connect(0).attach(e.name("echoed"), "params", m{"modes": "subscribe", "delta": "vcdiff", "nonsense": "foo"})
+			e.is("params", f["params"], m{"modes": "subscribe", "delta": "vcdiff"})
+			e.is("modes", f.int("flags")&modeBits, modeSubscribe)
 		}},
 		{section: "3.4", name: "echo=false on one channel", run: func(e *env) {
 			c, other := e.connect(0), e.connect(1)
