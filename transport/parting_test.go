@@ -128,7 +128,6 @@ func TestOtherNameWithoutPresence(t *testing.T) {
 		defer c.close()
 		const other = "[?echo=false]room"
 		c.attach("room", nil)
-		c.syncs()
 		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: other, Flags: protocol.ModeSubscribe}))
 		c.expect(protocol.ActionAttached)
 		c.says(channel.Enter, "room", 0, "")
