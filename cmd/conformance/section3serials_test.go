@@ -86,6 +86,21 @@ func clientSerials() []check {
 				}
 			})
 		}},
+		{section: "3.2", name: "with a serial, and nothing missed when its node died: RESUMED", sizes: clusters, alone: true, run: func(e *env) {
+			e.sleep(15) // until every partition has a copy
+			c := e.connect(1)
+			at := map[string]string{}
+			for range 12 { // some of them are owned by node 1, and nobody else has heard of their serials
+				name := e.name("still")
+				at[name] = c.attach(name).str("channelSerial")
+			}
+			e.sleep(5)
+			defer e.down(1)()
+			again := e.connect(2)
+			for name, serial := range at {
+				e.resumed(again.attach(name, "channelSerial", serial))
+			}
+		}},
 		{section: "3.2", name: "order: ATTACHED, SYNC, occupancy, live", run: func(e *env) {
 			name := e.name("peopled")
 			for i := range 3 {
