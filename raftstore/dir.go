@@ -63,6 +63,16 @@ func OpenDir(path string) (Disk, error) {
 	return d, nil
 }
 
+// IsNew says whether OpenDir would make a node where none is: path is not there, or holds neither log nor node id.
+func IsNew(path string) bool {
+	for _, name := range []string{logFile, nodeFile} {
+		if _, err := os.Stat(filepath.Join(path, name)); !errors.Is(err, os.ErrNotExist) {
+			return false // what is wrong with it, OpenDir says
+		}
+	}
+	return true
+}
+
 func (d *dir) NodeID() string { return d.node }
 
 func (d *dir) ClusterID() string {

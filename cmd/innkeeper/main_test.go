@@ -380,3 +380,16 @@ func TestHelpTellsTheDefaultsOfTheCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainFits: what may be wrong with the data directory is not advised where a port was refused.
+func TestExplainFits(t *testing.T) {
+	cfg := config.Default()
+	denied := os.NewSyscallError("bind", syscall.EACCES)
+	if got := explain(&net.OpError{Op: "listen", Net: "tcp", Err: denied}, cfg).Error(); strings.Contains(got, cfg.Node.DataDir) {
+		t.Errorf("of a port: %s", got)
+	}
+	got := explain(&os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, cfg).Error()
+	if !strings.Contains(got, "may write to "+cfg.Node.DataDir) || strings.Contains(got, "port") {
+		t.Errorf("of a file: %s", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 )
 
 // place is where a development cluster lives: the addresses between its nodes. They are part of what the nodes agreed
@@ -149,7 +150,11 @@ func edgesAt(host string, port, n int) ([]edge, error) {
 		list = append(list, e)
 	}
 	if len(errs) > 0 {
-		errs = append(errs, errors.New("stop the process that uses the port, or choose another with --listen HOST:PORT (node i uses port + i and port + 100 + i)"))
+		remedy := "choose an address of this machine, and ports that this user may use, with --listen HOST:PORT"
+		if err := errors.Join(errs...); errors.Is(err, syscall.EADDRINUSE) {
+			remedy = "stop the process that uses the port, or choose another with --listen HOST:PORT"
+		}
+		errs = append(errs, errors.New(remedy+" (node i uses port + i and port + 100 + i)"))
 		return nil, errors.Join(errs...)
 	}
 	return list, nil

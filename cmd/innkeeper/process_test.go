@@ -256,6 +256,34 @@ func TestEachPortInUse(t *testing.T) {
 	})
 }
 
+// TestCannotStart: what keeps a node from starting is code 1, whenever it is found, and gets the advice that fits it.
+func TestCannotStart(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	s.serve(t, "--cluster.id", "abc").refused(exitRefused, "cluster.id", `"abc"`, s.dir, "is new")
+	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
+		t.Errorf("%s was made: %v", s.dir, err)
+	}
+	s.serve(t).ready(s).kill()
+	s.serve(t, "--cluster.id", "abc").refused(exitRefused, "cluster.id", `"abc"`, s.dir, "belongs to cluster")
+
+	joining := newSite(t, filepath.Join(t.TempDir(), "data"))
+	p := joining.serve(t, "--node.join", s.gossip, "--log.level", "info")
+	for deadline := time.Now().Add(patience); !strings.Contains(p.err.String(), "not ready yet"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no word of it")
+		}
+	}
+	p.kill()
+	joining.serve(t, "--cluster.id", "abc").refused(exitRefused, "cluster.id", `"abc"`, joining.dir, "is new")
+
+	p = s.serve(t, "--node.listen", "203.0.113.7:7999")
+	p.refused(exitRefused, "cannot assign requested address", "does not have that address")
+	if strings.Contains(p.err.String(), "stop that process") {
+		t.Errorf("which process? %s", &p.err)
+	}
+	program(t, "dev", "--listen", "203.0.113.7:7999").refused(exitRefused, "cannot assign requested address", "choose an address of this machine")
+}
+
 // TestDataDirInUse starts a second process on the data dir of the first, which does not suffer.
 func TestDataDirInUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
@@ -346,8 +374,8 @@ func TestDataDirWithoutRights(t *testing.T) {
 	s.attach(t, "chat:a")
 	first.kill()
 	s.file = config
-	asNobody := func(t *testing.T) *process {
-		p := &process{t: t, cmd: exec.Command(base+"/innkeeper", "serve", "--config", config), done: make(chan struct{})}
+	asNobody := func(t *testing.T, flags ...string) *process {
+		p := &process{t: t, cmd: exec.Command(base+"/innkeeper", append([]string{"serve", "--config", config}, flags...)...), done: make(chan struct{})}
 		p.cmd.Dir = base
 		p.cmd.Env = []string{beProgram + "=1"}
 		p.cmd.Stdout, p.cmd.Stderr = &p.err, &p.err
@@ -367,7 +395,13 @@ func TestDataDirWithoutRights(t *testing.T) {
 		}
 	}
 	chmod(0o700, "")
-	t.Run("unreadable", func(t *testing.T) { asNobody(t).refused(exitRefused, dir, "permission denied", "may write to") })
+	t.Run("unreadable", func(t *testing.T) {
+		p := asNobody(t)
+		p.refused(exitRefused, dir, "permission denied", "may write to")
+		if strings.Contains(p.err.String(), "port") {
+			t.Errorf("which port? %s", &p.err)
+		}
+	})
 	chmod(0o755, "", "snapshots")
 	chmod(0o644, "log.db", "node.id", "lock")
 	t.Run("read-only", func(t *testing.T) { asNobody(t).refused(exitRefused, dir, "permission denied", "may write to") })

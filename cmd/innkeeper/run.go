@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"syscall"
 	"time"
 
+	"innkeeper/cmd/node"
 	"innkeeper/cmd/node/config"
 )
 
@@ -73,7 +75,11 @@ func supervise(w world, nodes []runner, limit time.Duration, changed func(node i
 			if len(nodes) == 1 {
 				err = e.err
 			}
-			return drain(w, nodes, ends, running, limit, &exitError{exitFailed, err})
+			code := exitFailed
+			if _, ok := errors.AsType[*node.StartError](e.err); ok {
+				code = exitRefused
+			}
+			return drain(w, nodes, ends, running, limit, &exitError{code, err})
 		case <-tick.C:
 			for i, n := range nodes {
 				state := n.Ready()
@@ -130,7 +136,10 @@ func drain(w world, nodes []runner, ends <-chan ended, running int, limit time.D
 func explain(err error, cfg config.Config) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w\ncheck that this user may write to %s, and that ports below 1024 are allowed to it", err, cfg.Node.DataDir)
+		if _, ok := errors.AsType[*net.OpError](err); ok { // of a port
+			return err
+		}
+		return fmt.Errorf("%w\ncheck that this user may write to %s", err, cfg.Node.DataDir)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w\nmount the file system of %s for writing, or set node.data_dir to a directory on another", err, cfg.Node.DataDir)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

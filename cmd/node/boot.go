@@ -171,9 +171,8 @@ func (b *boot) checkNewDir() error {
 	if c.Cluster.ID == "" || b.store.HasState() {
 		return nil
 	}
-	if c.Node.BootstrapExpect == 1 {
-		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s is new and would found another cluster; put the directory of that cluster back, name one of its nodes in node.join, or remove cluster.id to begin anew",
-			c.Cluster.ID, c.Node.DataDir)
+	if err := foundsAnother(&c); err != nil {
+		return err
 	}
 	b.log.Warn("the data directory is new and cluster.id is set: this node founds no cluster, it waits to join that one", "cluster", c.Cluster.ID, "join", c.Node.Join)
 	return nil
@@ -212,8 +211,7 @@ func (b *boot) checkCluster() error {
 	v := b.store.View()
 	want := b.node.cfg.Cluster.ID
 	if want != "" && v.ClusterID != "" && want != v.ClusterID {
-		return fmt.Errorf("cluster.id: the configuration says %q, but the data directory %s belongs to cluster %q; use the directory of the right cluster, or correct cluster.id",
-			want, b.node.cfg.Node.DataDir, v.ClusterID)
+		return ofAnother(&b.node.cfg, v.ClusterID)
 	}
 	if n := len(v.Table.Slots); n > 0 {
 		if err := ring.CheckPartitions(n); err != nil {

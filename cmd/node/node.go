@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,11 +92,7 @@ func New(o Options) (*Node, error) {
 		n.net = hostNet{}
 	}
 	if n.disk == nil {
-		dir, err := filepath.Abs(n.cfg.Node.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		d, err := raftstore.OpenDir(dir)
+		d, err := openDir(&n.cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -116,6 +111,11 @@ func New(o Options) (*Node, error) {
 	return n, nil
 }
 
+// StartError says that a node could not start, as an error of New does: it has served nobody.
+type StartError struct{ error }
+
+func (e *StartError) Unwrap() error { return e.error }
+
 // bind listens on all addresses, or on none.
 func (n *Node) bind() (*ears, error) {
 	e := &ears{}
@@ -123,7 +123,7 @@ func (n *Node) bind() (*ears, error) {
 	listen := func(key string, addr *string, to *net.Listener) {
 		l, err := n.net.Listen(*addr)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: cannot listen on %s: %w (is another process using it? choose another port or stop that process)", key, *addr, err))
+			errs = append(errs, fmt.Errorf("%s: cannot listen on %s: %w%s", key, *addr, err, listenRemedy(err)))
 			return
 		}
 		*to, *addr = l, l.Addr().String()
@@ -168,10 +168,11 @@ func (n *Node) bindGossip(e *ears) error {
 		}
 		e.gossip.Close()
 	}
-	return fmt.Errorf("node.gossip_listen: cannot listen on %s (TCP and UDP): %w (is another process using it? choose another port or stop that process)", n.addr.gossip, err)
+	return fmt.Errorf("node.gossip_listen: cannot listen on %s (TCP and UDP): %w%s", n.addr.gossip, err, listenRemedy(err))
 }
 
-// Run serves until ctx ends (then it stops gracefully and returns nil), Kill is called, or the node cannot go on.
+// Run serves until ctx ends (then it stops gracefully and returns nil), Kill is called, or the node cannot go on; a
+// *StartError says that it could not begin.
 func (n *Node) Run(ctx context.Context) error {
 	defer close(n.done)
 	defer func() {
@@ -187,6 +188,9 @@ func (n *Node) Run(ctx context.Context) error {
 		b, err := n.start(ctx, e)
 		if err != nil {
 			e.close()
+			if n.boot.Load() == nil {
+				err = &StartError{err}
+			}
 			return err
 		}
 		n.boot.Store(b)
