@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,14 @@ func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Po
 // dashboardAt is where the dashboard is, on the admin listener.
 const dashboardAt = "/dashboard/"
 
+// besideAdmin is what adminHandler serves beside package admin.
+var besideAdmin = append(slices.Clip(admin.LiveEndpoints),
+	admin.Endpoint{Path: dashboardAt, Is: "all of this as a page for browsers"},
+	admin.Endpoint{Path: control.Prefix + "/apps", Is: "the control API begins here: apps, keys, namespaces, rules and limits at run time"},
+	admin.Endpoint{Path: "/openapi.json", Is: "describes all of the control API"},
+	admin.Endpoint{Path: "/debug/pprof/", Is: "profiles of this process"},
+)
+
 // adminHandler is everything on the admin listener.
 func (b *boot) adminHandler() http.Handler {
 	reg := prometheus.NewRegistry()
@@ -164,7 +173,7 @@ func (b *boot) adminHandler() http.Handler {
 		Version: version(), Ready: b.readiness,
 		Cluster: func() any { return b.cluster.Status() },
 		Rules:   func() any { return b.rules() },
-		Replay:  b.replay, List: b.gateway.List, Operations: b.operations(), Gatherer: reg, Logger: b.log,
+		Replay:  b.replay, List: b.gateway.List, Operations: b.operations(), Beside: besideAdmin, Gatherer: reg, Logger: b.log,
 	})))
 	// The admin listener is for operators only; a profile is how they and we find out where time and memory go.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

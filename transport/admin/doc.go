@@ -1,12 +1,13 @@
 // Package admin is what an operator sees of a node: health, metrics, the cluster, the open channels of all apps and how
-// the rules fare. It is served on a listener of its own, without credentials; who can reach that listener may read all
-// this, and may have events sent again, which is all that can be changed here.
+// the rules fare. It is served on a listener of its own. Who can reach that listener may read all this; what changes the
+// cluster, and a backup, may be asked a token for by whoever puts the handler there.
 //
 // It knows none of the rooms it shows: cmd fills in functions that return what to show.
 //
 // # Reading order
 //
-// [New] with [Config] (the handler), ready.go, channels.go, replay.go, [Collector] with its input structs (metrics).
+// [New] with [Config] (the handler), ready.go, channels.go, replay.go and operate.go (what operators
+// have the cluster do), [Collector] with its input structs (metrics).
 //
 // What the dashboard needs beyond that is a handler of its own: [NewLive] with [LiveConfig], in live.go (a stream of
 // summaries and events, one channel) and meter.go (what was open in the past).

@@ -28,16 +28,20 @@ type Config struct {
 	// Replay has a rule send again all events from seq from on. An *Elsewhere sends the client to the leader.
 	Replay func(ctx context.Context, app, rule string, from uint64) error
 	Operations
+	Beside   []Endpoint          // what else the listener serves, for GET /
 	Gatherer prometheus.Gatherer // for /metrics
 	Logger   *slog.Logger        // nil discards
 }
 
-// endpoints is what there is, for GET /. What is not GET says so.
-var endpoints = []struct {
+// Endpoint is a line of the answer to GET /.
+type Endpoint struct {
 	Path   string `json:"path"`
 	Is     string `json:"is"`
-	Method string `json:"method,omitempty"`
-}{
+	Method string `json:"method,omitempty"` // "" is GET
+}
+
+// endpoints is what this handler serves.
+var endpoints = []Endpoint{
 	{Path: "/healthz", Is: "200 while the process answers"},
 	{Path: "/readyz", Is: "200 while this node may serve clients, else 503 with the reasons"},
 	{Path: "/metrics", Is: "metrics for Prometheus"},
@@ -84,7 +88,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no %s here; GET / lists what there is", r.URL.Path)
 	})
-	// There are no credentials: a page in the browser of somebody who can reach this must not be able to change things.
+	// Credentials may not be asked for: a page in the browser of somebody who can reach this must not be able to change things.
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "requests that change something are not taken from web pages of other origins")
@@ -105,7 +109,7 @@ func only(next http.HandlerFunc, methods ...string) http.HandlerFunc {
 }
 
 func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
-	respond(w, http.StatusOK, map[string]any{"innkeeper": h.Version, "endpoints": endpoints})
+	respond(w, http.StatusOK, map[string]any{"innkeeper": h.Version, "endpoints": append(slices.Clip(endpoints), h.Beside...)})
 }
 
 func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -25,6 +25,13 @@ const (
 	channelTold  = 50               // of which so many are told
 )
 
+// LiveEndpoints are what NewLive serves, for Config.Beside.
+var LiveEndpoints = []Endpoint{
+	{Path: "/live", Is: "a summary of the cluster each second, and events as they happen, as server-sent events"},
+	{Path: "/channel", Is: "one channel: who is attached and present, and its last events; parameters app and channel"},
+	{Path: "/meter", Is: "what was open in the newest intervals; parameters unit (minute, hour, day or month) and app"},
+}
+
 // LiveConfig is what the live API shows. All functions may be called from many goroutines at once.
 type LiveConfig struct {
 	// Summary gathers what all nodes say, within a second.
