@@ -86,6 +86,9 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 	if err := c.identity.ClaimMembers(members); err != nil {
 		return nil, nil, err
 	}
+	if err := c.identity.MayPrivilegeMembers(members, name.Resource()); err != nil {
+		return nil, nil, err
+	}
 	c.identity.VouchMembers(members, name.Base)
 	return a, &channel.PresenceChange{
 		App: a.key.app, Name: a.key.name, ConnID: c.id, Era: c.era, RemainMs: c.remainMs,

@@ -71,6 +71,9 @@ func (c *conn) checkPublish(pm *protocol.ProtocolMessage) (*channel.Publish, *pr
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
 	}
+	if err := c.identity.MayPrivilege(messages, name.Resource()); err != nil {
+		return nil, err
+	}
 	c.identity.Vouch(messages, name.Base)
 	p := &channel.Publish{
 		App: c.identity.App, Name: name.Channel(), ConnID: c.id, MsgSerial: pm.MsgSerial, ID: base, Messages: messages,
@@ -107,6 +110,9 @@ func (c *conn) checkAnnotations(pm *protocol.ProtocolMessage) (*channel.Publish,
 	}
 	if base == "" {
 		base = c.id + ":" + strconv.FormatInt(pm.MsgSerial, 10)
+	}
+	if err := c.identity.MayPrivilege(messages, name.Resource()); err != nil {
+		return nil, err
 	}
 	c.identity.Vouch(messages, name.Base)
 	return &channel.Publish{

@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -292,6 +293,53 @@ func capabilities() (list []check) {
 			rest("stats", false, e.rest(0, "GET", "/stats", nil, as))
 		}})
 	}
+	list = append(list, check{section: "9.5", name: "extras.privileged needs privileged-headers, on realtime, REST and in batches", run: func(e *env) {
+		name := "mutable:" + e.name("privileged")
+		operations := `"publish","presence","annotation-publish","message-update-any"`
+		asks := m{"name": "n", "extras": m{"privileged": m{"skipRule": "*"}}}
+		plain := m{"name": "n", "extras": m{"headers": m{"privileged": "yes"}}}
+		for _, allowed := range []bool{false, true} {
+			if allowed {
+				operations += `,"privileged-headers"`
+			}
+			token := e.jwt(keyAll, m{"x-ably-capability": `{"` + name + `":[` + operations + `]}`, "x-ably-clientId": "alice"})
+			c := e.connect(0, "access_token="+token)
+			c.attach(name, "flags", modePublish|modePresence|modeAnnotationPub)
+			serial := serials(c.publish(name, plain))[0]
+			realtime := func(what string, f m) {
+				c.send(f.but("channel", name, "msgSerial", c.serial))
+				c.serial++
+				answer := c.expectAny(ack, nack)
+				if answer.int("action") == ack != allowed {
+					e.fatalf("%s: %s", what, show(answer))
+				} else if !allowed {
+					e.fails(answer.obj("error"), 40160, 401)
+				}
+			}
+			realtime("publish", m{"action": message, "messages": []m{plain, asks}})
+			realtime("update", m{"action": message, "messages": []m{asks.but("action", updateAction, "serial", serial)}})
+			realtime("enter", m{"action": presenceFrame, "presence": []m{member(enter, "").but("extras", asks["extras"])}})
+			mark := asks.but("action", 0, "type", "x:total.v1", "messageSerial", serial)
+			realtime("annotate", m{"action": annotation, "annotations": []m{mark}})
+			rest := func(what, method, path string, body any) {
+				r := e.rest(1, method, path, body, "Authorization: "+bearer(token))
+				if allowed != (r.status < 300) {
+					e.fatalf("%s: %d %s", what, r.status, show(r.body))
+				} else if !allowed {
+					e.refuses(r, 40160, 401)
+				}
+			}
+			path := channelPath(name) + "/messages"
+			rest("publish", "POST", path, asks)
+			rest("update", "PATCH", path+"/"+url.PathEscape(serial), asks.but("action", updateAction))
+			rest("annotate", "POST", path+"/"+url.PathEscape(serial)+"/annotations", []m{mark})
+			batch := e.post(2, "/messages", m{"channels": []string{name}, "messages": []m{plain, asks}}, "Authorization: "+bearer(token)).obj()
+			e.is("successCount", batch.int("successCount") == 1, allowed)
+			if !allowed {
+				e.fails(batch.all("results")[0].obj("error"), 40160, 401)
+			}
+		}
+	}})
 	return append(list, check{section: "9.5", name: "operations of all resources that match add up", run: func(e *env) {
 		name := e.name("sum")
 		c := e.connect(0, "access_token="+e.jwt(keyAll, m{"x-ably-capability": `{"` + name + `":["publish"],"*":["subscribe"]}`}))

@@ -173,6 +173,15 @@ func EchoUnwanted(messages []channel.Message) bool {
 	return len(messages) > 0
 }
 
+// Privileged is extras.privileged, what a message asks for that not everybody may; nil when it asks for nothing.
+func Privileged(extras []byte) []byte {
+	asked := extrasMap(extras, "privileged")["privileged"]
+	if string(asked) == "null" {
+		return nil
+	}
+	return asked
+}
+
 // withoutDelta takes out of extras what this server put in: clients send back what they received.
 func withoutDelta(extras []byte) []byte {
 	m := extrasMap(extras, "delta")

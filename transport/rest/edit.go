@@ -148,6 +148,9 @@ func (c *call) change(serial string, name protocol.Name) *protocol.ErrorInfo {
 	if err != nil {
 		return c.measured(id.App, err)
 	}
+	if err := id.MayPrivilege(p.Messages, name.Resource()); err != nil {
+		return err
+	}
 	id.Vouch(p.Messages, name.Base)
 	at, err := c.publishChange(id, name, p)
 	if err != nil {
@@ -202,6 +205,9 @@ func (c *call) annotate(serial string, name protocol.Name) *protocol.ErrorInfo {
 		return c.measured(id.App, err)
 	}
 	if err := id.ClaimAnnotations(p.Messages); err != nil {
+		return err
+	}
+	if err := id.MayPrivilege(p.Messages, name.Resource()); err != nil {
 		return err
 	}
 	id.Vouch(p.Messages, name.Base)

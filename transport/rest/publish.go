@@ -65,6 +65,9 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	if p.ID == "" {
 		p.ID = newIDBase()
 	}
+	if err = id.MayPrivilege(p.Messages, name.Resource()); err != nil {
+		return p, err
+	}
 	id.Vouch(p.Messages, name.Base)
 	if protocol.Changes(in) {
 		p.MaxBytes = c.maxSize(id.App)
