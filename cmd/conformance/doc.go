@@ -7,7 +7,7 @@
 // realtime and REST protocol of Ably (specification clauses RTN, RTL, RTP, RSL, RSA, RSC and the enumerated types):
 //
 //	§0 what breaks clients · §1 connections · §2 frames · §3 channels · §4 messages · §5 presence · §6 occupancy
-//	§7 REST · §8 metachannels · §9 authentication · §12 provisioning · §13 error codes
+//	§7 REST · §8 metachannels · §9 authentication · §10 integration rules · §12 provisioning · §13 error codes
 //
 // Read suite_test.go (what a check is and how all of them are run), world_test.go (the cluster), client_test.go and
 // rest_test.go (the client), then a file per section. What official SDKs make of the same server is checked by

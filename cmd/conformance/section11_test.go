@@ -75,6 +75,9 @@ func (e *env) steer(node int, method, path string, body m) m {
 	if res.StatusCode >= 300 {
 		e.fatalf("%s %s: %d %s", method, path, res.StatusCode, answer)
 	}
+	if res.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	v, err := decode("json", answer)
 	if err != nil {
 		e.fatalf("%s %s: %v", method, path, err)

@@ -29,7 +29,7 @@ func suite() []check {
 	return slices.Concat(
 		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), ephemerals(), edits(), presence(), occupancy(),
 		clientSerials(), rewinding(), restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
-		authFailures(), tokens(), revocations(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
+		authFailures(), tokens(), revocations(), integrationRules(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"innkeeper/transport"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/meter"
-	"innkeeper/transport/protocol"
 )
 
 // lifecycles says for which apps the log knows when channels open and close: those that ask for it, those with a rule
@@ -118,12 +116,9 @@ func (b *boot) site() string {
 }
 
 // occupancyOf is a channel's occupancy as integration rules tell it.
-func (b *boot) occupancyOf(ctx context.Context, app, name string) (json.RawMessage, error) {
+func (b *boot) occupancyOf(ctx context.Context, app, name string) (channel.Counts, error) {
 	r, err := b.gateway.Query(ctx, app, name)
-	if err != nil {
-		return nil, err
-	}
-	return protocol.AppendMetrics(nil, &r.Counts), nil
+	return r.Counts, err
 }
 
 // announceStats brings the minutes that were committed to the apps' metachannels.

@@ -9,6 +9,7 @@ import (
 	"innkeeper/cmd/node/config"
 	"innkeeper/transport"
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/protocol"
 )
 
 // settingsOf answers for each channel with its namespace's settings, or the general ones. provisioned knows the namespaces
@@ -81,6 +82,7 @@ func rulesOf(apps []config.App) ([]dispatch.Rule, error) {
 			}
 			if out.Format == dispatch.Ably {
 				out.Ably = dispatch.AblyForm{Single: t.Mode == "single" || t.Mode == "plain", Plain: t.Mode == "plain"}
+				out.Ably.Encoding, _ = protocol.ParseFormat(t.Encoding)
 				out.Ably.KeyName, out.Ably.KeySecret = apps[a].SigningKey(&t)
 			}
 			if r.Channels != "" {

@@ -5,45 +5,50 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
 )
 
-// AblyForm says which of the forms of an integration rule a rule has. The zero value is batched.
+// AblyForm says which of the forms of an integration rule a rule has. The zero value is batched, in JSON.
 type AblyForm struct {
 	Single bool // a request for each event instead of a batch
 	Plain  bool // with Single: the event alone, what is known about it in headers
+	// Encoding is that of bodies, those of plain requests excepted: they are what was published.
+	Encoding protocol.Format
 	// KeyName and KeySecret sign requests with X-Ably-Signature; "" signs none.
 	KeyName, KeySecret string
 }
 
 // Item is one event in the form of an integration rule.
 type Item struct {
-	ID          string          // stable
-	Source      string          // such as channel.lifecycle
-	Name        string          // such as channel.opened
-	Channel     string          //
-	Serial      string          // orders the items of one channel
-	TimestampMs int64           // Unix milliseconds
-	Data        json.RawMessage // of a batched item
+	protocol.RuleItem
+	ID      string // stable
+	Channel string
+	Count   int // messages or members in it, where there can be several
 
 	// Of a single request.
-	Field   string            // the name of the list that holds One; "" is "data" with One itself
-	One     json.RawMessage   //
+	Field   string            // where Data stands in its envelope
 	Payload []byte            // of a plain one
 	Type    string            // content type of Payload
 	About   map[string]string // headers of a plain one, behind "X-Ably-Message-"
 }
 
 // AblyRequest makes the request of a rule for items: one when the rule is single.
-func AblyRequest(r *Rule, site string, items []Item) (body []byte, headers map[string]string, err error) {
-	headers = map[string]string{"X-Ably-Version": "1.2", "Content-Type": "application/json"}
+func AblyRequest(r *Rule, site string, items []Item) (body []byte, headers map[string]string) {
+	f := r.Ably.Encoding
+	headers = map[string]string{"X-Ably-Version": "1.2", "Content-Type": contentTypes[f]}
+	it := &items[0]
 	switch {
 	case !r.Ably.Single:
-		body, err = json.Marshal(batchedItems(r, items))
+		list := make([]protocol.RuleItem, len(items))
+		for i := range items {
+			list[i] = items[i].RuleItem
+		}
+		body = protocol.AppendRuleBatch(nil, f, r.ID, list)
 	case r.Ably.Plain:
-		it := &items[0]
 		body, headers["Content-Type"] = it.Payload, it.Type
 		for name, value := range map[string]string{
 			"Appid": r.App, "Channel": it.Channel, "Rule-Id": r.ID, "Site": site, "Source": it.Source,
@@ -54,19 +59,9 @@ func AblyRequest(r *Rule, site string, items []Item) (body []byte, headers map[s
 			headers["X-Ably-Message-"+name] = headerText(value)
 		}
 	default:
-		it := &items[0]
-		envelope := map[string]any{
-			"source": it.Source, "appId": r.App, "channel": it.Channel, "site": site, "ruleId": r.ID, "timestamp": it.TimestampMs,
-		}
-		if it.Field == "" {
-			envelope["data"] = it.One
-		} else {
-			envelope[it.Field] = []json.RawMessage{it.One}
-		}
-		body, err = json.Marshal(envelope)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("dispatch: rule %q: %w", r.ID, err)
+		body = protocol.AppendRuleEnvelope(nil, f, &protocol.RuleEnvelope{
+			Source: it.Source, App: r.App, Channel: it.Channel, Site: site, Rule: r.ID, TimestampMs: it.TimestampMs, Field: it.Field, Value: it.Data,
+		})
 	}
 	if r.Ably.KeyName != "" {
 		mac := hmac.New(sha256.New, []byte(r.Ably.KeySecret))
@@ -74,30 +69,10 @@ func AblyRequest(r *Rule, site string, items []Item) (body []byte, headers map[s
 		headers["X-Ably-Key"] = r.Ably.KeyName
 		headers["X-Ably-Signature"] = base64.StdEncoding.EncodeToString(mac.Sum(nil))
 	}
-	return body, headers, nil
+	return body, headers
 }
 
-type batched struct {
-	Items []batchedItem `json:"items"`
-}
-
-type batchedItem struct {
-	WebhookID string          `json:"webhookId"`
-	Source    string          `json:"source"`
-	Serial    string          `json:"serial"`
-	Timestamp int64           `json:"timestamp"`
-	Name      string          `json:"name"`
-	Data      json.RawMessage `json:"data"`
-}
-
-func batchedItems(r *Rule, items []Item) batched {
-	b := batched{Items: make([]batchedItem, len(items))}
-	for i := range items {
-		it := &items[i]
-		b.Items[i] = batchedItem{r.ID, it.Source, it.Serial, it.TimestampMs, it.Name, it.Data}
-	}
-	return b
-}
+var contentTypes = [...]string{protocol.JSON: "application/json", protocol.MsgPack: "application/x-msgpack"}
 
 // headerText is a value as a header can carry it: names of channels may hold anything.
 func headerText(s string) string {
@@ -112,26 +87,28 @@ func headerText(s string) string {
 
 // item is an event about a channel's life. What it says of the occupancy is as of now.
 func (s *httpSink) item(ctx context.Context, e *Event) (Item, error) {
-	metrics, active := noMetrics, e.Kind == Opened
-	if active && s.counts != nil {
+	var counts channel.Counts
+	if e.Kind == Opened && s.counts != nil {
 		var err error
-		if metrics, err = s.counts(ctx, e.App, e.Channel); err != nil {
+		if counts, err = s.counts(ctx, e.App, e.Channel); err != nil {
 			return Item{}, fmt.Errorf("the occupancy of %q: %w", e.Channel, err)
 		}
 	}
-	data, err := json.Marshal(map[string]any{
-		"channelId": e.Channel, "name": e.Channel,
-		"status": map[string]any{"isActive": active, "occupancy": map[string]any{"metrics": metrics}},
-	})
-	if err != nil {
-		return Item{}, err
-	}
 	name := "channel." + e.Kind.String()
 	return Item{
-		ID: e.ID, Source: SourceChannelLifecycle, Name: name, Channel: e.Channel, Serial: serialOf(e), TimestampMs: e.TimeMs,
-		Data: data, One: data, Payload: data, Type: "application/json",
+		RuleItem: protocol.RuleItem{
+			Source: SourceChannelLifecycle, Name: name, Serial: serialOf(e), TimestampMs: e.TimeMs,
+			Data: protocol.AppendChannelDetails(nil, s.rule.Ably.Encoding, e.Channel, e.Kind == Opened, &counts),
+		},
+		ID: e.ID, Channel: e.Channel,
 		About: map[string]string{"Name": name, "Id": e.ID, "Timestamp": strconv.FormatInt(e.TimeMs, 10)},
-	}, nil
+	}.details(), nil
+}
+
+// details is an item that tells a document and no messages: plain requests have the document.
+func (it Item) details() Item {
+	it.Field, it.Payload, it.Type = "data", it.Data, contentTypes[protocol.JSON]
+	return it
 }
 
 // serialOf is an event's id as a serial: the cluster's series, a colon, the seq.
@@ -145,5 +122,3 @@ func serialOf(e *Event) string {
 	}
 	return series + ":" + strconv.FormatUint(e.Seq, 10)
 }
-
-var noMetrics = json.RawMessage(`{"connections":0,"publishers":0,"subscribers":0,"presenceConnections":0,"presenceMembers":0,"presenceSubscribers":0}`)

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,6 +15,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"innkeeper/channel"
+	"innkeeper/transport/protocol"
 )
 
 var lives = []Event{
@@ -27,8 +31,8 @@ func ablySink(form AblyForm) *httpSink {
 	r := Rule{ID: "life", App: "demo", Source: SourceChannelLifecycle, Format: Ably, Ably: form}
 	return &httpSink{
 		rule: &r, site: func() string { return "7f3a91c2" },
-		counts: func(context.Context, string, string) (json.RawMessage, error) {
-			return json.RawMessage(`{"connections":1}`), nil
+		counts: func(context.Context, string, string) (channel.Counts, error) {
+			return channel.Counts{channel.Connections: 1, channel.Publishers: 1}, nil
 		},
 	}
 }
@@ -36,6 +40,8 @@ func ablySink(form AblyForm) *httpSink {
 func TestAblyBodies(t *testing.T) {
 	for name, form := range map[string]AblyForm{
 		"ably-batched": {KeyName: "demo.root", KeySecret: "secret"}, "ably-single": {Single: true}, "ably-plain": {Single: true, Plain: true},
+		"ably-batched-msgpack": {KeyName: "demo.root", KeySecret: "secret", Encoding: protocol.MsgPack},
+		"ably-single-msgpack":  {Single: true, Encoding: protocol.MsgPack},
 	} {
 		events := lives
 		if form.Single {
@@ -49,7 +55,11 @@ func TestAblyBodies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".txt", bytes.Join([][]byte{head, body}, []byte("\n")))
+		text := body
+		if form.Encoding == protocol.MsgPack {
+			text = bytes.TrimSpace([]byte(hex.Dump(body)))
+		}
+		golden(t, name+".txt", bytes.Join([][]byte{head, text}, []byte("\n")))
 		if form.KeyName != "" {
 			mac := hmac.New(sha256.New, []byte(form.KeySecret))
 			mac.Write(body)
@@ -63,7 +73,9 @@ func TestAblyBodies(t *testing.T) {
 // TestUnknownOccupancyIsAskedAgain has a channel whose owner does not answer: nothing is made up.
 func TestUnknownOccupancyIsAskedAgain(t *testing.T) {
 	s := ablySink(AblyForm{})
-	s.counts = func(context.Context, string, string) (json.RawMessage, error) { return nil, errors.New("no owner") }
+	s.counts = func(context.Context, string, string) (channel.Counts, error) {
+		return channel.Counts{}, errors.New("no owner")
+	}
 	if _, _, err := s.payload(t.Context(), lives[:1]); err == nil {
 		t.Error("no error")
 	}
@@ -145,7 +157,7 @@ func TestAblyRules(t *testing.T) {
 		}
 		switch r.path {
 		case "/batched":
-			var b batched
+			var b struct{ Items []struct{ Name string } }
 			if err := json.Unmarshal(r.body, &b); err != nil || len(b.Items) != 3 || b.Items[2].Name != "channel.closed" || r.key != "demo.root" {
 				t.Errorf("batched: %s (%v)", r.body, err)
 			}

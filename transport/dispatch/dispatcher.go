@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"innkeeper/channel"
 )
 
 // What the zero value of a setting means.
@@ -38,9 +39,9 @@ type Config struct {
 	// timeout and its redirect policy are not used, Dial and the rules' TLS settings not
 	// either, and its idle connections are closed when a term ends.
 	Client *http.Client
-	// Counts gives a channel's occupancy as a JSON object, for formats that tell it; nil: they tell none. Site is the name of
-	// this cluster there.
-	Counts func(ctx context.Context, app, channel string) (json.RawMessage, error)
+	// Counts gives a channel's occupancy, for formats that tell it; nil: they tell none. Site is the name of this cluster
+	// there.
+	Counts func(ctx context.Context, app, channel string) (channel.Counts, error)
 	Site   func() string
 	// Complain is told when a rule's sink begins to fail, and with nil when it is well again. It must not block. May be nil.
 	Complain func(app, rule string, failure error)

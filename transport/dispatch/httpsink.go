@@ -3,11 +3,12 @@ package dispatch
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
+
+	"innkeeper/channel"
 )
 
 // answerMax bounds how much of an answer is read.
@@ -19,7 +20,7 @@ type httpSink struct {
 	signer *signer
 	client *http.Client
 	site   func() string // nil: unnamed
-	counts func(ctx context.Context, app, channel string) (json.RawMessage, error)
+	counts func(ctx context.Context, app, channel string) (channel.Counts, error)
 }
 
 // send makes one request. It ends within the rule's timeout, or soon after ctx.
@@ -70,7 +71,8 @@ func (s *httpSink) payload(ctx context.Context, events []Event) ([]byte, map[str
 	if s.site != nil {
 		site = s.site()
 	}
-	return AblyRequest(s.rule, site, items)
+	payload, form := AblyRequest(s.rule, site, items)
+	return payload, form, nil
 }
 
 // judge says whether the answer accepts the batch.

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -13,63 +12,71 @@ import (
 // itemsOf makes the items of publishes of one channel, for a rule with this source. Batched requests tell a publish in one
 // item, others each message in its own. Messages that ask not to be told to rules are left out, and so are annotations.
 // What changes a message is told with all of it.
-func itemsOf(r *Rule, site string, list []*channel.Delivery) (items []Item, err error) {
+func itemsOf(r *Rule, site string, list []*channel.Delivery) (items []Item) {
+	name, field := "channel.message", "messages"
+	if r.Source == SourceChannelPresence {
+		name, field = "presence.message", "presence"
+	}
 	for _, d := range list {
 		if protocol.Annotations(d) {
 			continue
 		}
 		d = protocol.Full(d)
-		n := len(d.Messages)
-		if r.Source == SourceChannelPresence {
-			n = len(d.Presence)
-		}
-		var whole []json.RawMessage
-		for i := range n {
-			if d.Presence == nil && skipsRule(d.Messages[i].Extras, r.ID) {
-				continue
-			}
-			list := protocol.AppendHistory(nil, protocol.JSON, []protocol.Past{{Of: d, Index: i}})
-			whole = append(whole, json.RawMessage(bytes.TrimSpace(list[1:len(list)-1])))
-			if r.Ably.Single {
-				items = append(items, single(r, d, i, whole[len(whole)-1]))
-			}
-		}
-		if r.Ably.Single || len(whole) == 0 {
-			continue
-		}
 		it := Item{
-			ID: d.Serial, Source: r.Source, Name: "channel.message", Channel: d.Name, Serial: d.Serial, TimestampMs: d.TimeMs, Field: "messages",
+			RuleItem: protocol.RuleItem{Source: r.Source, Name: name, Serial: d.Serial, TimestampMs: d.TimeMs},
+			ID:       d.Serial, Channel: d.Name, Field: field,
 		}
-		if r.Source == SourceChannelPresence {
-			it.Name, it.Field = "presence.message", "presence"
+		told := toldOf(r, d)
+		if r.Ably.Single {
+			for n := range told {
+				items = append(items, single(r, it, told[n:n+1]))
+			}
+		} else if len(told) > 0 {
+			it.Count, it.Data = len(told), protocol.AppendRuleMessages(nil, r.Ably.Encoding, d.Name, site, field, told)
+			items = append(items, it)
 		}
-		if it.Data, err = json.Marshal(map[string]any{"channelId": d.Name, "site": site, it.Field: whole}); err != nil {
-			return nil, err
-		}
-		items = append(items, it)
 	}
-	return items, nil
+	return items
 }
 
-// single is one message, or one member, for a request of its own.
-func single(r *Rule, d *channel.Delivery, i int, one json.RawMessage) Item {
-	it := Item{
-		ID: d.Serial + ":" + strconv.Itoa(i), Source: r.Source, Name: "channel.message", Channel: d.Name, Serial: d.Serial,
-		TimestampMs: d.TimeMs, Field: "messages", One: one,
+// toldOf are the messages or members of a publish that a rule tells of.
+func toldOf(r *Rule, d *channel.Delivery) (told []protocol.Past) {
+	n := len(d.Messages)
+	if r.Source == SourceChannelPresence {
+		n = len(d.Presence)
+	}
+	for i := range n {
+		if d.Presence != nil || !skipsRule(d.Messages[i].Extras, r.ID) {
+			told = append(told, protocol.Past{Of: d, Index: i})
+		}
+	}
+	return told
+}
+
+// single is one message, or one member, for a request of its own; it is the item of the whole publish.
+func single(r *Rule, it Item, one []protocol.Past) Item {
+	d, i := one[0].Of, one[0].Index
+	it.ID, it.Count = d.Serial+":"+strconv.Itoa(i), 1
+	if !r.Ably.Plain {
+		it.Data = protocol.AppendHistory(nil, r.Ably.Encoding, one)
+		return it
 	}
 	m := &channel.Message{}
 	about := map[string]string{"Timestamp": strconv.FormatInt(d.TimeMs, 10), "Connection-Id": d.ConnID, "Serial": d.Serial}
 	if r.Source == SourceChannelPresence {
 		p := &d.Presence[i]
-		it.Name, it.Field = "presence.message", "presence"
 		m = &channel.Message{ID: p.ID, ClientID: p.ClientID, Encoding: p.Encoding, Kind: p.Kind, Data: p.Data}
 		about["Action"], about["Connection-Id"] = strconv.Itoa(int(p.Action)), p.ConnID
 	} else {
 		m = &d.Messages[i]
 		about["Name"] = m.Name
+		about["Action"], about["Serial"] = strconv.Itoa(int(protocol.MessageCreate)), protocol.MessageSerial(d.Serial, i)
+		if e := m.Edit; e != nil {
+			about["Action"], about["Serial"], about["Version"] = strconv.Itoa(int(e.Action)), e.Serial, e.Version
+		}
 	}
 	if about["Id"] = m.ID; m.ID == "" && d.ID != "" {
-		about["Id"] = d.ID + ":" + strconv.Itoa(i)
+		about["Id"] = protocol.MessageID(d.ID, i)
 	}
 	about["Client-Id"], about["Encoding"] = m.ClientID, m.Encoding
 	for name, value := range about {
@@ -91,20 +98,16 @@ func single(r *Rule, d *channel.Delivery, i int, one json.RawMessage) Item {
 
 // skipsRule says whether a message asks not to be told: extras.privileged.skipRule names the rule, or "*" for all.
 func skipsRule(extras []byte, rule string) bool {
-	if !bytes.Contains(extras, []byte(`"skipRule"`)) {
+	privileged := protocol.Privileged(extras)
+	if privileged == nil {
 		return false
 	}
-	var e struct {
-		Privileged struct {
-			SkipRule json.RawMessage `json:"skipRule"`
-		} `json:"privileged"`
-	}
-	if json.Unmarshal(extras, &e) != nil {
-		return false
-	}
+	var asked map[string]json.RawMessage // no struct, which would take keys in any case
+	json.Unmarshal(privileged, &asked)
+	skip := asked["skipRule"]
 	var names []string
-	if json.Unmarshal(e.Privileged.SkipRule, &names) != nil {
-		names = []string{strings.Trim(string(e.Privileged.SkipRule), `"`)}
+	if json.Unmarshal(skip, &names) != nil {
+		names = []string{strings.Trim(string(skip), `"`)}
 	}
 	for _, name := range names {
 		if name == "*" || name == rule {
@@ -116,25 +119,22 @@ func skipsRule(extras []byte, rule string) bool {
 
 // gapItem says that publishes behind a position are gone untold: the target was away for longer than they are kept.
 func gapItem(r *Rule, name, after string) Item {
-	data := appendString([]byte(`{"channelId":`), name)
-	data = appendString(append(data, `,"after":`...), after)
-	data = append(data, '}')
 	return Item{
-		ID: "gap-" + after, Source: r.Source, Name: "channel.gap", Channel: name, Serial: after, Data: data, One: data, Payload: data,
-		Type: "application/json", About: map[string]string{"Name": "channel.gap"},
-	}
+		RuleItem: protocol.RuleItem{
+			Source: r.Source, Name: "channel.gap", Serial: after, Data: protocol.AppendRuleGap(nil, r.Ably.Encoding, name, after),
+		},
+		ID: "gap-" + after, Channel: name, About: map[string]string{"Name": "channel.gap"},
+	}.details()
 }
 
 // occupancyItem tells a channel's counts.
-func occupancyItem(name string, nowMs int64, active bool, counts *channel.Counts) (Item, error) {
-	data, err := json.Marshal(map[string]any{
-		"channelId": name, "name": name,
-		"status": map[string]any{"isActive": active, "occupancy": map[string]any{"metrics": json.RawMessage(protocol.AppendMetrics(nil, counts))}},
-	})
+func occupancyItem(r *Rule, name string, nowMs int64, active bool, counts *channel.Counts) Item {
 	stamp := strconv.FormatInt(nowMs, 10)
 	return Item{
-		ID: "occupancy-" + stamp, Source: SourceChannelOccupancy, Name: SourceChannelOccupancy, Channel: name, Serial: "occupancy:" + stamp,
-		TimestampMs: nowMs, Data: data, One: data, Payload: data, Type: "application/json",
-		About: map[string]string{"Name": SourceChannelOccupancy, "Timestamp": stamp},
-	}, err
+		RuleItem: protocol.RuleItem{
+			Source: SourceChannelOccupancy, Name: SourceChannelOccupancy, Serial: "occupancy:" + stamp, TimestampMs: nowMs,
+			Data: protocol.AppendChannelDetails(nil, r.Ably.Encoding, name, active, counts),
+		},
+		ID: "occupancy-" + stamp, Channel: name, About: map[string]string{"Name": SourceChannelOccupancy, "Timestamp": stamp},
+	}.details()
 }

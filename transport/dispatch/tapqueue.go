@@ -48,13 +48,13 @@ type tapDone struct {
 // what is in flight, when to try again. A channel has one turn at a time, so its news stay in order. It is pure: it is told
 // the time and what happened, and asked what to do.
 type tapQueue struct {
-	lanes    int           // requests in flight at most
-	turns    int           // channels in a request at most
+	lanes    int           // turns in flight at most, each with one request at a time
+	turns    int           // channels in a turn at most
 	rest     time.Duration // least time between two turns of a channel; 0: none
 	entries  map[tapKey]*tapEntry
 	ready    []tapKey
 	resting  []tapRest // by time
-	inFlight int       // requests
+	inFlight int       // turns
 	failures int       // in a row
 	retryAt  time.Time // not before; then one request at a time until one is accepted
 }
@@ -99,7 +99,7 @@ func (q *tapQueue) end(part uint32, epoch uint64) {
 	}
 }
 
-// next returns the channels of a request that is to be made now; none when there is nothing to do.
+// next returns the channels of a turn that is to begin now; none when there is nothing to do.
 func (q *tapQueue) next(now time.Time) []tapTurn {
 	for len(q.resting) > 0 && !now.Before(q.resting[0].until) {
 		key := q.resting[0].key
@@ -132,7 +132,20 @@ func (q *tapQueue) next(now time.Time) []tapTurn {
 	return turns
 }
 
-// done takes in how a request ended. failed says that the target did not accept all of it.
+// advance takes in how far a channel was told while its turn goes on.
+func (q *tapQueue) advance(key tapKey, told string) {
+	if e := q.entries[key]; e != nil {
+		e.cursor = max(e.cursor, told)
+	}
+}
+
+// over says whether a channel whose turn goes on is another owner's business by now.
+func (q *tapQueue) over(key tapKey) bool {
+	e := q.entries[key]
+	return e == nil || e.over
+}
+
+// done takes in how a turn ended. failed says that the target did not accept all of it.
 func (q *tapQueue) done(now time.Time, turns []tapDone, failed bool, jitter float64) {
 	q.inFlight--
 	if failed {

@@ -38,7 +38,7 @@ type TapsConfig struct {
 }
 
 const (
-	tapTurns  = 50  // channels in one batched request at most
+	tapTurns  = 50  // channels that one turn reads at most
 	tapReads  = 100 // messages that one turn reads of a channel
 	readAgain = 250 * time.Millisecond
 )
@@ -114,15 +114,11 @@ func (t *Taps) Set(rules []Rule) error {
 		k := &tapper{taps: t, rule: r, what: tapsOf[r.Source], wake: make(chan struct{}, 1), done: make(chan struct{})}
 		k.sink = sink.(*httpSink)
 		k.sink.rule = &k.rule
-		turns := tapTurns
-		if r.Ably.Single {
-			turns = 1
-		}
 		rest := time.Duration(0)
 		if k.what&channel.TapOccupancy != 0 {
 			rest = t.cfg.Debounce
 		}
-		k.queue = newTapQueue(r.Lanes, turns, rest)
+		k.queue = newTapQueue(r.Lanes, min(tapTurns, r.Batch), rest)
 		k.ctx, k.stop = context.WithCancel(t.ctx)
 		next = append(next, k)
 	}
@@ -263,28 +259,8 @@ func (k *tapper) run() {
 	}
 }
 
-// turn reads the channels' news and tells them.
-func (k *tapper) turn(turns []tapTurn) {
-	results := make([]tapDone, len(turns))
-	batches := make([][]Item, len(turns))
-	for i := range turns {
-		results[i] = tapDone{tapTurn: turns[i], told: turns[i].cursor}
-		batches[i] = k.read(&turns[i], &results[i])
-	}
-	var failure error
-	if k.rule.Ably.Single {
-		failure = k.sendEach(batches, results)
-	} else {
-		failure = k.sendAll(batches, results)
-	}
-	if k.ctx.Err() != nil {
-		failure = nil // given up by us
-	}
-	k.settle(results, failure)
-}
-
-// read makes the items of a channel's news. d says how far they go; it is not ok when they could not be read.
-func (k *tapper) read(turn *tapTurn, d *tapDone) (items []Item) {
+// news reads what there is to tell of a channel. d says how far it goes; it is not ok when it could not be read.
+func (k *tapper) news(turn *tapTurn, d *tapDone) (items []Item) {
 	ctx, cancel := context.WithTimeout(k.ctx, k.rule.Timeout)
 	defer cancel()
 	again := func(err error) {
@@ -300,13 +276,8 @@ func (k *tapper) read(turn *tapTurn, d *tapDone) (items []Item) {
 			again(err)
 			return nil
 		}
-		it, err := occupancyItem(turn.channel, time.Now().UnixMilli(), r.Active, &r.Counts)
-		if err != nil {
-			again(err)
-			return nil
-		}
 		d.ok = true
-		return []Item{it}
+		return []Item{occupancyItem(&k.rule, turn.channel, time.Now().UnixMilli(), r.Active, &r.Counts)}
 	}
 	of := channel.OnlyMessages
 	if k.rule.Source == SourceChannelPresence {
@@ -321,112 +292,48 @@ func (k *tapper) read(turn *tapTurn, d *tapDone) (items []Item) {
 		items = append(items, gapItem(&k.rule, turn.channel, turn.cursor))
 		k.tally.gap()
 	}
-	site := ""
-	if k.taps.cfg.Site != nil {
-		site = k.taps.cfg.Site()
-	}
-	more, err := itemsOf(&k.rule, site, r.Deliveries)
-	if err != nil {
-		again(err)
-		return nil
-	}
 	d.ok, d.more = true, r.More
 	if r.More && len(r.Deliveries) > 0 {
 		d.told = channel.SerialPosition(r.Deliveries[len(r.Deliveries)-1].Serial)
 	} else if r.Serial != "" {
 		d.told = channel.SerialPosition(r.Serial)
 	}
-	return append(items, more...)
+	return append(items, itemsOf(&k.rule, k.site(), r.Deliveries)...)
 }
 
-// sendAll tells all channels' items in one request. When it fails nothing of it was told.
-func (k *tapper) sendAll(batches [][]Item, results []tapDone) error {
-	var items []Item
-	for _, b := range batches {
-		items = append(items, b...)
+// site is the name of this cluster towards targets.
+func (k *tapper) site() string {
+	if k.taps.cfg.Site == nil {
+		return ""
 	}
-	if len(items) == 0 {
-		return nil
-	}
-	err := k.send(items)
-	if err != nil {
-		for i := range results {
-			if len(batches[i]) > 0 {
-				results[i].ok, results[i].told, results[i].more = false, results[i].cursor, false
-			}
-		}
-	}
-	return err
+	return k.taps.cfg.Site()
 }
 
-// sendEach tells one item after the other. Where it fails, what was accepted of a publish is told again with the rest.
-func (k *tapper) sendEach(batches [][]Item, results []tapDone) error {
-	for i, b := range batches {
-		told := results[i].cursor
-		for j := range b {
-			if err := k.send(b[j : j+1]); err != nil {
-				results[i].ok, results[i].told, results[i].more = false, told, false
-				return err
-			}
-			if whole := j+1 == len(b) || b[j+1].Serial != b[j].Serial; whole && b[j].Source != SourceChannelOccupancy {
-				told = channel.SerialPosition(b[j].Serial)
-			}
-		}
+// progress notes how far a channel was told to one rule, and lets the owner know how far it was told to all of them.
+func (t *Taps) progress(k *tapper, d *tapDone) {
+	if d.told == d.cursor || d.told == "" {
+		return
 	}
-	return nil
+	t.mu.Lock()
+	k.queue.advance(d.tapKey, d.told)
+	least := t.least(d.tapKey, d.told)
+	t.mu.Unlock()
+	if least != "" {
+		t.cfg.Source.Told(d.part, d.epoch, d.app, d.channel, least)
+	}
 }
 
-// send makes one request.
-func (k *tapper) send(items []Item) error {
-	site := ""
-	if k.taps.cfg.Site != nil {
-		site = k.taps.cfg.Site()
-	}
-	payload, form, err := AblyRequest(&k.rule, site, items)
-	if err != nil {
-		return err
-	}
-	ids := make([]Event, len(items))
-	for i := range items {
-		ids[i].ID = items[i].Channel + "/" + items[i].ID
-	}
-	k.tally.attempt()
-	if err = k.sink.post(k.ctx, payload, form, ids); err == nil {
-		k.tally.accepted(len(items), 0)
-	}
-	return err
-}
-
-// settle notes how a turn ended, and lets the owner know how far the channels were told to all rules.
+// settle notes how a turn ended.
 func (k *tapper) settle(results []tapDone, failure error) {
 	t := k.taps
 	now := time.Now()
 	t.mu.Lock()
 	k.queue.done(now, results, failure != nil, t.cfg.Rand())
-	type position struct {
-		*tapDone
-		told string
-	}
-	var told []position
-	for i := range results {
-		d := &results[i]
-		if d.told == d.cursor || d.told == "" {
-			continue
-		}
-		if least := t.least(d.tapKey, d.told); least != "" {
-			told = append(told, position{d, least})
-		}
-	}
-	limped := k.limp
-	k.limp = failure != nil
-	t.mu.Unlock()
-	for _, p := range told {
-		t.cfg.Source.Told(p.part, p.epoch, p.app, p.channel, p.told)
-	}
-	t.mu.Lock()
 	for i := range results {
 		t.forget(results[i].tapKey)
 	}
+	limped := k.limp
+	k.limp = failure != nil
 	t.mu.Unlock()
 	k.report(now, limped, failure)
 	k.nudge()

@@ -30,6 +30,9 @@ type tapWorld struct {
 	counts   map[string]channel.Counts
 	told     map[string]string
 	refuse   map[string]int // by path: requests to refuse
+	page     int            // publishes that one read gives
+	reads    int
+	answer   func() (takes bool) // before refuse; nil takes all
 	requests []tapRequest
 }
 
@@ -43,7 +46,7 @@ type tapRequest struct {
 func newTapWorld(t *testing.T, rules ...Rule) *tapWorld {
 	w := &tapWorld{
 		t: t, epoch: 1, kept: map[string][]*channel.Delivery{}, from: map[string]int{}, counts: map[string]channel.Counts{},
-		told: map[string]string{}, refuse: map[string]int{},
+		told: map[string]string{}, refuse: map[string]int{}, page: 2,
 	}
 	w.taps = NewTaps(TapsConfig{Source: w, Client: &http.Client{Transport: w}, Site: func() string { return "here" }})
 	if err := w.taps.Set(rules); err != nil {
@@ -54,10 +57,13 @@ func newTapWorld(t *testing.T, rules ...Rule) *tapWorld {
 
 func (w *tapWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, _ := io.ReadAll(r.Body)
+	takes := w.answer == nil || w.answer()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	status := http.StatusOK
-	if w.refuse[r.URL.Path] > 0 {
+	if !takes {
+		status = http.StatusInternalServerError
+	} else if w.refuse[r.URL.Path] > 0 {
 		w.refuse[r.URL.Path]--
 		status = http.StatusInternalServerError
 	} else {
@@ -69,6 +75,7 @@ func (w *tapWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 func (w *tapWorld) History(_ context.Context, _, name string, q channel.History) (r channel.HistoryResult, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.reads++
 	list := w.kept[name]
 	r = channel.HistoryResult{Complete: q.After == ""}
 	for i, d := range list {
@@ -78,7 +85,7 @@ func (w *tapWorld) History(_ context.Context, _, name string, q channel.History)
 		if i < w.from[name] || channel.SerialPosition(d.Serial) <= q.After || q.Of == channel.OnlyPresence != (d.Presence != nil) {
 			continue
 		}
-		if len(r.Deliveries) == 2 { // pages are small
+		if len(r.Deliveries) == w.page {
 			r.More = true
 			break
 		}
@@ -104,15 +111,17 @@ func (w *tapWorld) Told(_ uint32, epoch uint64, _, name, serial string) {
 	}
 }
 
-// publish keeps a message, or a member when it is empty, and says so.
-func (w *tapWorld) publish(name, text string) {
+// publish keeps messages, or a member when there is an empty one, and says so.
+func (w *tapWorld) publish(name string, texts ...string) {
 	w.mu.Lock()
 	n := len(w.kept[name]) + 1
 	d := &channel.Delivery{
 		App: "demo", Name: name, Serial: fmt.Sprintf("01726585978590-%03d@s", n), ID: fmt.Sprintf("id%d", n), ConnID: "c1", TimeMs: 1726585978590,
-		Messages: []channel.Message{{Name: "m", Kind: channel.StringData, Data: []byte(text)}},
 	}
-	if text == "" {
+	for _, text := range texts {
+		d.Messages = append(d.Messages, channel.Message{Name: "m", Kind: channel.StringData, Data: []byte(text)})
+	}
+	if texts[0] == "" {
 		d.Messages, d.Presence = nil, []channel.Member{{Action: channel.Enter, ID: "c1:0:0", ClientID: "alice", ConnID: "c1", TimeMs: d.TimeMs}}
 	}
 	w.kept[name] = append(w.kept[name], d)
@@ -327,7 +336,7 @@ func TestSingleAndPlainRequests(t *testing.T) {
 			case "/plain":
 				bodies = append(bodies, r.body)
 				if h := r.header; h.Get("Content-Type") != "text/plain" || h.Get("X-Ably-Envelope-Channel") != "room" || h.Get("X-Ably-Message-Name") != "m" ||
-					h.Get("X-Ably-Message-Connection-Id") != "c1" || h.Get("X-Ably-Message-Id") == "" {
+					h.Get("X-Ably-Message-Connection-Id") != "c1" || h.Get("X-Ably-Message-Id") == "" || h.Get("X-Ably-Message-Action") != "0" {
 					t.Errorf("headers %v", h)
 				}
 			case "/single":
@@ -351,6 +360,9 @@ func TestSkippedByRule(t *testing.T) {
 	for extras, want := range map[string]bool{
 		`{"privileged":{"skipRule":"*"}}`: true, `{"privileged":{"skipRule":"all"}}`: true, `{"privileged":{"skipRule":["x","all"]}}`: true,
 		`{"privileged":{"skipRule":["x"]}}`: false, `{"headers":{"skipRule":"*"}}`: false, `{"skipRule`: false, ``: false,
+		// What is not seen as a privilege, and so not refused, does not work as one.
+		`{"Privileged":{"skipRule":"*"}}`: false, `{"privileged":{"SkipRule":"*","x":"skipRule"}}`: false, `{"privileged":"skipRule"}`: false,
+		`{"privileged":{"skipRule":"*"},"privileged":null}`: false,
 	} {
 		if got := skipsRule([]byte(extras), "all"); got != want {
 			t.Errorf("%s: %v", extras, got)

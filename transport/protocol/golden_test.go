@@ -172,6 +172,27 @@ var goldenFrames = map[string]func(Format) []byte{
 	"rest_names": func(f Format) []byte {
 		return AppendChannelNames(nil, f, []channel.Listed{{Name: "a"}, {Name: "b/c"}})
 	},
+	"rule_batch": func(f Format) []byte {
+		list := []Past{{Of: &goldenDelivery}, {Of: &goldenDelivery, Index: 1}}
+		return AppendRuleBatch(nil, f, "audit", []RuleItem{
+			{"channel.message", "channel.message", goldenDelivery.Serial, 1726585978590, AppendRuleMessages(nil, f, "room", "here", "messages", list)},
+			{"channel.message", "channel.gap", "01726585978590-001", 0, AppendRuleGap(nil, f, "room", "01726585978590-001")},
+			{"channel.lifecycle", "channel.closed", "7f3a91c2:7", 1726585978590, AppendChannelDetails(nil, f, "room", false, &channel.Counts{})},
+		})
+	},
+	"rule_batch_presence": func(f Format) []byte {
+		d := channel.Delivery{Presence: goldenMembers}
+		list := []Past{{Of: &d}, {Of: &d, Index: 1}}
+		return AppendRuleBatch(nil, f, "audit", []RuleItem{
+			{"channel.presence", "presence.message", goldenDelivery.Serial, 1726585978590, AppendRuleMessages(nil, f, "room", "here", "presence", list)},
+		})
+	},
+	"rule_envelope": func(f Format) []byte {
+		return AppendRuleEnvelope(nil, f, &RuleEnvelope{
+			Source: "channel.message", App: "demo", Channel: "room", Site: "here", Rule: "audit", TimestampMs: 1726585978590, Field: "messages",
+			Value: AppendHistory(nil, f, []Past{{Of: &goldenDelivery, Index: 1}}),
+		})
+	},
 	"rest_names_none": func(f Format) []byte { return AppendChannelNames(nil, f, nil) },
 }
 

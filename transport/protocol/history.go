@@ -11,6 +11,11 @@ type Past struct {
 // AppendHistory appends an array of messages, each with the id of the connection it came from.
 func AppendHistory(dst []byte, f Format, list []Past) []byte {
 	w := writer{b: dst, f: f}
+	w.pasts(list)
+	return w.b
+}
+
+func (w *writer) pasts(list []Past) {
 	outer := w.openArray()
 	for _, p := range list {
 		w.item()
@@ -20,7 +25,7 @@ func AppendHistory(dst []byte, f Format, list []Past) []byte {
 		}
 		w.past(p)
 	}
-	return w.end(outer)
+	w.close(outer)
 }
 
 func (w *writer) past(p Past) {

@@ -80,6 +80,7 @@ type Target struct {
 	Format string `koanf:"format"` // innkeeper (default), centrifugo (the only one for gRPC) or ably
 	// With the format ably: one request for many events (batched, the default), or for each one, in an envelope or not.
 	Mode       string            `koanf:"mode"`        // batched, single or plain
+	Encoding   string            `koanf:"encoding"`    // of requests but plain ones: json (default) or msgpack
 	SigningKey string            `koanf:"signing_key"` // id of a key of the app that signs requests; "" signs none
 	Headers    map[string]string `koanf:"headers"`
 	Secrets    []string          `koanf:"secrets"`    // sign HTTP requests; several while one replaces another

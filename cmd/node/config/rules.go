@@ -37,8 +37,11 @@ func (c checker) rules(at string, app *App) {
 	}
 }
 
-// modes are the forms of the format ably.
-var modes = []string{"batched", "single", "plain"}
+// The forms of the format ably.
+var (
+	modes     = []string{"batched", "single", "plain"}
+	encodings = []string{"json", "msgpack"}
+)
 
 // form checks that the target's format has words for the rule's source.
 func (c checker) form(at string, app *App, rule *Rule) {
@@ -57,6 +60,9 @@ func (c checker) form(at string, app *App, rule *Rule) {
 		if t.Mode != "" {
 			c.bad(at+".mode", "%q belongs to the format ably; remove it, or write format: ably", t.Mode)
 		}
+		if t.Encoding != "" {
+			c.bad(at+".encoding", "%q belongs to the format ably; others are JSON, or what gRPC has; remove it", t.Encoding)
+		}
 		if t.SigningKey != "" {
 			c.bad(at+".signing_key", "%q belongs to the format ably; for others set secrets", t.SigningKey)
 		}
@@ -64,6 +70,12 @@ func (c checker) form(at string, app *App, rule *Rule) {
 	}
 	if t.Mode != "" {
 		c.oneOf(at+".mode", t.Mode, modes...)
+	}
+	if t.Encoding != "" {
+		c.oneOf(at+".encoding", t.Encoding, encodings...)
+	}
+	if t.Encoding == "msgpack" && t.Mode == "plain" {
+		c.bad(at+".encoding", "msgpack has no place in the mode plain, whose requests are what was published; remove it, or write mode: single")
 	}
 	if _, _, ok := app.signingKey(t.SigningKey); t.SigningKey != "" && !ok {
 		c.bad(at+".signing_key", "%q is not the id of a key of app %q; name one of its keys, the part between dot and colon", t.SigningKey, app.ID)

@@ -71,6 +71,9 @@ func (a *App) summary(b *strings.Builder) {
 // summary is how requests to the target look.
 func (t *Target) summary() string {
 	parts := []string{t.Format}
+	if t.Encoding != "" {
+		parts = append(parts, t.Encoding)
+	}
 	for _, p := range []struct {
 		format string
 		value  any
