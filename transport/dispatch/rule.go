@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,6 +85,16 @@ func (r *Rule) Matches(e *Event) bool {
 		return false
 	}
 	return r.Channels == nil || e.Limit != "" || r.Channels.MatchString(e.Channel)
+}
+
+// same says whether two rules come to the same requests. With TLS settings they never do: the files behind them may have
+// changed.
+func (r *Rule) same(as *Rule) bool {
+	a, b := *r, *as
+	if a.Channels != nil && b.Channels != nil && a.Channels.String() == b.Channels.String() {
+		a.Channels, b.Channels = nil, nil
+	}
+	return a.TLS == nil && b.TLS == nil && reflect.DeepEqual(a, b)
 }
 
 // grpc says whether the rule's URL names a gRPC server.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,15 +98,22 @@ var tapsOf = map[string]channel.Taps{
 	SourceChannelOccupancy: channel.TapOccupancy,
 }
 
-// Set replaces the rules. One that stays, by app and id, goes on with what waits for it. It waits until requests to the
-// former targets have ended.
+// Set replaces the rules. One that stays, by app and id, goes on with what waits for it; one in which nothing has changed does
+// not notice. It gives up the requests of the others and waits until they have ended. No two calls at the same time.
 func (t *Taps) Set(rules []Rule) error {
 	c := Config{Dial: t.cfg.Dial, Client: t.cfg.Client, LeaseTTL: t.cfg.LeaseTTL, Lanes: defaultLanes, Batch: defaultBatch, Site: t.cfg.Site}
-	var next []*tapper
+	t.mu.Lock()
+	before := t.tappers
+	t.mu.Unlock()
+	var next, fresh []*tapper
 	for _, r := range rules {
 		r = r.withDefaults(&c)
 		if err := r.validate(c.LeaseTTL); err != nil {
 			return err
+		}
+		if i := slices.IndexFunc(before, func(k *tapper) bool { return k.rule.same(&r) }); i >= 0 {
+			next = append(next, before[i])
+			continue
 		}
 		sink, err := openSink(&c, &r)
 		if err != nil {
@@ -120,28 +128,28 @@ func (t *Taps) Set(rules []Rule) error {
 		}
 		k.queue = newTapQueue(r.Lanes, min(tapTurns, r.Batch), rest)
 		k.ctx, k.stop = context.WithCancel(t.ctx)
-		next = append(next, k)
+		fresh = append(fresh, k)
 	}
 	t.mu.Lock()
-	before := t.tappers
-	t.tappers = next
+	t.tappers = append(next, fresh...)
 	t.mu.Unlock()
-	for _, k := range before {
+	gone := slices.DeleteFunc(slices.Clone(before), func(k *tapper) bool { return slices.Contains(next, k) })
+	for _, k := range gone {
 		k.stop()
 	}
-	for _, k := range before {
+	for _, k := range gone {
 		<-k.done
 	}
 	t.mu.Lock()
-	for _, k := range next {
-		for _, was := range before {
+	for _, k := range fresh {
+		for _, was := range gone {
 			if was.rule.Cursor() == k.rule.Cursor() && was.rule.Source == k.rule.Source {
 				k.queue.takeOver(&was.queue)
 			}
 		}
 	}
 	t.mu.Unlock()
-	for _, k := range next {
+	for _, k := range fresh {
 		go k.run()
 	}
 	return nil

@@ -69,6 +69,9 @@ func (w *tapWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		w.requests = append(w.requests, tapRequest{r.URL.Path, r.Header, string(body), time.Now()})
 	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err // the backend has it all the same
+	}
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("")), Request: r}, nil
 }
 
@@ -391,6 +394,46 @@ func TestRulesChangeWhileTheyRun(t *testing.T) {
 		bad.Format = Innkeeper
 		if err := w.taps.Set([]Rule{bad}); err == nil {
 			t.Error("a bad rule was taken")
+		}
+	})
+}
+
+// TestOthersChangeWhileARequestIsMade has another rule made and dropped while a target takes its time: it is told once.
+func TestOthersChangeWhileARequestIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mine := func() Rule {
+			r := tapRule("all", SourceChannelMessage)
+			r.Channels, r.Headers = regexp.MustCompile("^room"), map[string]string{"X": "y"}
+			return r
+		}
+		w := newTapWorld(t, mine())
+		defer w.taps.Close()
+		w.answer = func() bool {
+			time.Sleep(time.Second)
+			return true
+		}
+		w.publish("room", "a")
+		rest(500 * time.Millisecond)
+		for _, rules := range [][]Rule{{tapRule("other", SourceChannelPresence), mine()}, {mine()}} {
+			if err := w.taps.Set(rules); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.publish("room", "b")
+		rest(time.Minute)
+		if got := fmt.Sprint(w.texts("/all")); got != "[a b]" {
+			t.Errorf("told %v", got)
+		}
+		changed := mine()
+		changed.Channels = regexp.MustCompile("^chat")
+		if err := w.taps.Set([]Rule{changed}); err != nil {
+			t.Fatal(err)
+		}
+		w.publish("room", "c")
+		w.publish("chat", "d")
+		rest(time.Minute)
+		if got := fmt.Sprint(w.texts("/all")); got != "[a b d]" {
+			t.Errorf("told %v", got)
 		}
 	})
 }
