@@ -27,7 +27,7 @@ type check struct {
 // suite is every check, by section.
 func suite() []check {
 	return slices.Concat(
-		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), ephemerals(), edits(), presence(), occupancy(),
+		rules(), connections(), resuming(), frames(), attaching(), channelParams(), messages(), ephemerals(), edits(), presence(), membership(), occupancy(),
 		clientSerials(), rewinding(), restBasics(), restHistory(), enumeration(), batches(), stats(), metachannels(), credentials(), capabilities(),
 		authFailures(), tokens(), revocations(), integrationRules(), limitations(), provisioning(), errorCodes(), nodeDeaths(),
 	)
