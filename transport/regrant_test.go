@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"innkeeper/channel"
 	"innkeeper/cluster/ring"
@@ -257,7 +256,7 @@ func TestRefusedChannelsDoNotCount(t *testing.T) {
 			t.Errorf("beyond the limit: %v", pm.Error)
 		}
 		c.attach("again", nil) // the others are untouched
-		time.Sleep(time.Second)
+		synctest.Wait()
 		if n := w.g.Stats().Attachments; n != 3 {
 			t.Errorf("%d attachments, want 3", n)
 		}
