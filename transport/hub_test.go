@@ -553,6 +553,7 @@ func TestSessionsAndContinuity(t *testing.T) {
 		c.quiet()
 
 		// One that does not know it says so, and clients hear of it.
+		synctest.Wait() // what the owner before said of other channels is heard
 		w.owner.set(func(o *owner) { o.lost = true; o.next("room") })
 		w.route(Route{Node: "n2", Epoch: 2, Session: 4})
 		for range 2 {
