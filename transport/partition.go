@@ -255,7 +255,7 @@ func (s *shard) complete(r *request, m channel.ToGateway, err error) {
 	if r.hold != nil {
 		s.presenceAnswered(r, err)
 	}
-	if c, ok := r.message.(*channel.PresenceChange); ok && r.parting && entering(c) == 0 {
+	if r.parting && err != nil && entering(r.message.(*channel.PresenceChange)) == 0 {
 		err = nil // they have left all the same
 	}
 	if r.conn == nil {
