@@ -287,11 +287,12 @@ story('the majority is lost', async (s, a, b, c) => {
   await Promise.all([a, b].map((m) => m.stop('SIGKILL')));
   for (const m of [a, b]) await rm(m.data, { recursive: true });
   await until('no leader', async () => /leader +-/.test(await c.cli('cluster', 'status')));
+  assert.match(await c.cli('cluster', 'status'), /2 of these not seen: no majority, 1 must come back/);
   const readyz = await fetch(`http://${c.admin}/readyz`);
   assert.equal(readyz.status, 503);
   assert.match(await readyz.text(), /leader/);
   const file = join(s.dir, 'backup');
-  await assert.rejects(c.cli('backup', file), 'without a leader nobody knows what is newest');
+  await assert.rejects(c.cli('backup', file), /innkeeper backup --stale/, 'without a leader nobody knows what is newest');
   assert.match(await c.cli('backup', '--stale', file), /\b1\b/);
   await c.stop('SIGTERM');
   await refound(s, file, [c, a, b]);
