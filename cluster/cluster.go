@@ -43,6 +43,7 @@ type Cluster struct {
 	dead     atomic.Bool            // this boot is committed dead or replaced
 	leaving  atomic.Bool            // Stop has begun
 	promise  promise
+	twins    twins
 
 	observe nudge // observer's loop
 	tend    nudge // steward's loop
@@ -69,7 +70,9 @@ func New(cfg Config) (*Cluster, error) {
 		c.id.Store(&cfg.ClusterID)
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.twins = twins{cleared: map[string]bool{}}
 	c.links = newLinks(&c.cfg, &c.count, c.hello, c.linksChanged)
+	c.links.twin = c.meetTwin
 	c.desk = newDesk(c)
 	c.renew = newRenewer(c)
 	c.links.servers[kindRenew] = c.desk.serveRenewal
@@ -322,6 +325,7 @@ func (c *Cluster) runSteward() {
 		c.gossip.tell(c.meta())
 		nodes := c.gossip.nodes()
 		c.links.reconcile(addresses(c.me.Node, view, nodes))
+		c.askTwins()
 		c.tryFound(nodes)
 		c.observe.poke()
 		c.desk.wake.poke()

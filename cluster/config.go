@@ -32,8 +32,11 @@ type Config struct {
 	GossipPacket    net.PacketConn // gossip's packets, on the port of GossipListener
 	Net             Net
 
-	Log             Log // its methods are not called before Start
-	Observer        Observer
+	Log      Log // its methods are not called before Start
+	Observer Observer
+	// OnTwin is told that another process lives under this node id, on a copy of the data directory, and that this one has to
+	// end: it has given its lease up and gets no other. Called once at most, from any goroutine; it must not block. May be nil.
+	OnTwin          func(*TwinError)
 	Join            []string // gossip addresses of some other nodes, "host:port"
 	BootstrapExpect int      // nodes that found the cluster together; 0: only ever join one
 	Partitions      int      // of a cluster that this node founds; default 128

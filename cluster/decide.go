@@ -190,11 +190,11 @@ func (d *desk) announce(change MembershipChange, causes map[Peer]string) {
 			d.c.log.Info("member of the cluster", "member", m.Node, "boot", m.Boot, "address", m.Cluster)
 		}
 		if m.State == Leaving {
-			d.c.log.Info("member hands over what it owns", "node", m.Node, "boot", m.Boot)
+			d.c.log.Info("member hands over what it owns", "member", m.Node, "boot", m.Boot)
 		}
 	}
 	for p, cause := range causes {
-		d.c.log.Warn("member is dead", "node", p.Node, "boot", p.Boot, "reason", cause)
+		d.c.log.Warn("member is dead", "member", p.Node, "boot", p.Boot, "reason", cause)
 	}
 	if len(change.Slots) > 0 {
 		d.c.log.Info("partitions placed", "changed", len(change.Slots), "cold", change.Cold)

@@ -40,6 +40,7 @@ type gossip struct {
 
 	meta   atomic.Pointer[[]byte]
 	others atomic.Pointer[[]gossipNode]
+	silent atomic.Pointer[[]string] // see unanswered
 
 	mu      sync.Mutex
 	news    map[string]*gossipNode // by name, not yet taken by run; nil: it left
@@ -53,8 +54,12 @@ type gossipNode struct {
 	meta
 }
 
-// joinFirst is the distance of attempts until the first other node is found.
-const joinFirst = time.Second
+const (
+	joinFirst = time.Second // the distance of attempts until the first other node is found
+	// silentFor is how long nobody may answer before the log says so: nodes that start together are not there at once.
+	silentFor   = 5 * time.Second
+	silentAgain = time.Minute
+)
 
 func newGossip(cfg *Config, count *counters, cluster func() string, wanted func() []netip.AddrPort, changed func()) (*gossip, error) {
 	g := &gossip{
@@ -64,6 +69,7 @@ func newGossip(cfg *Config, count *counters, cluster func() string, wanted func(
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.others.Store(&[]gossipNode{})
+	g.silent.Store(&[]string{})
 	g.meta.Store(&[]byte{})
 	self, err := resolve(g.ctx, cfg.GossipAdvertise)
 	if err != nil {
@@ -169,13 +175,28 @@ func (g *gossip) run() {
 // seek looks for nodes that are missing: seeds, and committed members. Gossip does not find them again by itself when
 // both sides of a cut have given each other up.
 func (g *gossip) seek() {
+	since := time.Now() // nobody answers, or the log has said so
+	tell := silentFor
 	for {
-		missing := g.missing()
+		missing, unresolved := g.missing()
+		reached, err := 0, error(nil)
 		if len(missing) > 0 {
-			g.list.Join(missing)
+			reached, err = g.list.Join(missing)
+		}
+		alone := len(g.nodes()) == 0
+		silent := []string{}
+		if alone && reached == 0 {
+			silent = append(missing, unresolved...)
+		}
+		g.silent.Store(&silent)
+		if len(silent) == 0 {
+			since, tell = time.Now(), silentFor
+		} else if time.Since(since) >= tell && g.ctx.Err() == nil {
+			g.log.Warn("no other node answers; node.join has to name the gossip addresses of nodes that run", "addresses", strings.Join(silent, ", "), "reason", oneLine(err))
+			since, tell = time.Now(), silentAgain
 		}
 		wait := g.rejoin
-		if len(g.nodes()) == 0 && len(missing) > 0 {
+		if alone && len(missing) > 0 {
 			wait = min(wait, joinFirst)
 		}
 		select {
@@ -186,8 +207,24 @@ func (g *gossip) seek() {
 	}
 }
 
-// missing lists addresses where somebody should be whom gossip does not know.
-func (g *gossip) missing() []string {
+// oneLine is an error of memberlist, which makes a list of them, on one line.
+func oneLine(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// unanswered lists addresses where other nodes should be and none answers, while no other node is known at all.
+func (g *gossip) unanswered() []string {
+	if len(g.nodes()) > 0 {
+		return nil
+	}
+	return *g.silent.Load()
+}
+
+// missing lists addresses where somebody should be whom gossip does not know, and seeds whose addresses it cannot find out.
+func (g *gossip) missing() (missing, unresolved []string) {
 	known := map[netip.AddrPort]bool{g.self: true}
 	for _, n := range g.nodes() {
 		known[n.gossip] = true
@@ -199,18 +236,18 @@ func (g *gossip) missing() []string {
 		cancel()
 		if err != nil {
 			g.log.Warn("cannot resolve a node to join", "address", seed, "reason", err)
+			unresolved = append(unresolved, seed)
 			continue
 		}
 		addrs = append(addrs, found...)
 	}
-	var missing []string
 	for _, a := range addrs {
 		if !known[a] {
 			known[a] = true
 			missing = append(missing, a.String())
 		}
 	}
-	return missing
+	return missing, unresolved
 }
 
 // resolve gives the addresses behind "host:port", one at least. Nobody is asked when host is an IP address.
@@ -297,7 +334,7 @@ func (d *gossipDelegate) NotifyAlive(n *memberlist.Node) error {
 	}
 	g.mu.Unlock()
 	if first {
-		g.log.Warn("gossip about a node that does not belong here is ignored", "node", n.Name, "address", n.Address(), "reason", err)
+		g.log.Warn("gossip about a node that does not belong here is ignored", "member", n.Name, "address", n.Address(), "reason", err)
 	}
 	return err
 }

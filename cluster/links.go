@@ -32,6 +32,7 @@ type links struct {
 	queueBytes int
 	requests   *requests
 	local      *selfLink
+	twin       func(hello) refusal // answers another process under this node's id; nil: it is refused
 
 	// Written before start, read after.
 	handlers [256]func(Peer, []byte)
@@ -158,6 +159,10 @@ func (l *links) accept(conn net.Conn) {
 	}
 	me := l.hello("")
 	r := me.judge(h)
+	if r == refusedDuplicate && h.want == l.me.Node && h.from.Boot != l.me.Boot && l.twin != nil {
+		writeHello(conn, l.twin(h), me)
+		return
+	}
 	var p *peerLink
 	if r == welcome {
 		if p = l.ensure(h.from.Node, h.addr); p == nil {
@@ -169,7 +174,7 @@ func (l *links) accept(conn net.Conn) {
 	if err := writeHello(conn, r, me); err != nil || r != welcome {
 		if r != welcome && r != refusedClosed {
 			l.count.linksRefused.Add(1)
-			l.log.Warn("refused a link", "from", conn.RemoteAddr(), "node", h.from.Node, "cluster", h.clusterID, "reason", r.String())
+			l.log.Warn("refused a link", "from", conn.RemoteAddr(), "peer", h.from.Node, "cluster", h.clusterID, "reason", r.String())
 		}
 		return
 	}

@@ -129,7 +129,7 @@ func (t *told) bring(view *View, up map[string]standing, held, dead bool) {
 			t.observer.Routed(uint32(part), r)
 		}
 	}
-	if held && !t.held {
+	if held && mine && !t.held {
 		t.held = true
 		t.observer.Lease(true)
 	}

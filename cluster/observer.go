@@ -29,7 +29,8 @@ type Observer interface {
 	Routed(part uint32, r Route)
 	// Unrouted says that the owner is unknown, or the link to it is down. All partitions of a layout begin unrouted.
 	Unrouted(part uint32)
-	// Lease says whether this node may act. It begins as false.
+	// Lease says whether this node may act. It begins as false, and becomes true once the view shows this boot: from then
+	// on the log here has all that was committed before the boot began.
 	Lease(held bool)
 	// DeclaredDead says that this boot is committed dead or replaced. It can do nothing more here: the node must come
 	// back under a new boot id. Called once at most, after Lease(false).

@@ -156,7 +156,7 @@ func (r *renewer) ask(now time.Time) {
 		return
 	}
 	node := r.target()
-	if node == "" || r.asking >= asksMax {
+	if node == "" || r.asking >= asksMax || c.mayHaveTwin() {
 		r.next = now.Add(retryEvery)
 		return
 	}
@@ -216,7 +216,7 @@ func (r *renewer) target() string {
 func (r *renewer) take(res renewed) {
 	c := r.c
 	if res.err != nil {
-		c.log.Debug("no answer to a renewal", "node", res.node, "reason", res.err)
+		c.log.Debug("no answer to a renewal", "peer", res.node, "reason", res.err)
 		r.hint = ""
 		r.soon(retryEvery)
 		return

@@ -98,6 +98,9 @@ func (c *Cluster) Status() Status {
 	return s
 }
 
+// Unanswered lists the addresses, of Config.Join and of members, at which no other node answers, while none is known at all.
+func (c *Cluster) Unanswered() []string { return c.gossip.unanswered() }
+
 func slots(t ring.Table) []SlotStatus {
 	out := make([]SlotStatus, len(t.Slots))
 	for i, s := range t.Slots {
