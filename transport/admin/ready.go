@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Readiness is what decides whether a node may serve clients.
@@ -12,6 +13,8 @@ type Readiness struct {
 	Partitions int    // that the node owns
 	Open       int    // those of them that have finished their rebuild
 	Stopping   bool   // the node is on its way out
+	// Unanswered are addresses at which other nodes should be and nobody answers; only where no other node is reached.
+	Unanswered []string
 }
 
 // Reasons says what is missing; empty when the node is ready.
@@ -22,6 +25,9 @@ func (r Readiness) Reasons() []string {
 	}
 	if !r.LeaseHeld {
 		reasons = append(reasons, "the node holds no lease: it is not in touch with a majority of the cluster")
+	}
+	if !r.LeaseHeld && len(r.Unanswered) > 0 {
+		reasons = append(reasons, "no other node answers, neither those of node.join nor members: "+strings.Join(r.Unanswered, ", "))
 	}
 	if r.Leader == "" {
 		reasons = append(reasons, "no leader is known")
