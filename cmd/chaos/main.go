@@ -254,7 +254,11 @@ func pull(p *proc) ([]event, error) {
 			Last   uint64  `json:"last"`
 			Events []event `json:"events"`
 		}
-		err = json.NewDecoder(resp.Body).Decode(&page)
+		if resp.StatusCode != http.StatusOK {
+			err = errors.New(resp.Status)
+		} else {
+			err = json.NewDecoder(resp.Body).Decode(&page)
+		}
 		resp.Body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("GET /events on %s: %w", p.name, err)

@@ -35,12 +35,15 @@ const kindTable = 10
 const spreadTimeout = 2 * time.Second
 
 // authority is what the cluster agrees on about credentials: the apps of the configuration and those provisioned at run
-// time, revoked tokens and used nonces. One goroutine (follow) lets the node's keys follow the tables of the log.
+// time, revoked tokens and used nonces. One goroutine (follow) lets the node's keys follow the tables of the log; the observer
+// has them looked at once more before the node serves.
 type authority struct {
 	b      *boot
 	static []auth.Key // of the configuration
 
 	catalog atomic.Pointer[catalog] // of the apps made at run time
+
+	looking sync.Mutex // held by look
 
 	mu      sync.Mutex
 	seen    map[string]uint64 // by table: the version that has been drawn conclusions from
@@ -56,24 +59,31 @@ func newAuthority(b *boot, static []auth.Key) *authority {
 // follow applies the tables whenever they change, until the boot ends.
 func (a *authority) follow() {
 	for {
-		apps, revocations := a.apply(tableApps, a.applyApps), a.apply(tableRevocations, a.applyRevocations)
-		limited := a.apply(tableLimits, a.applyLimits)
-		if apps && !limited { // whose an app is counts for limits, too
-			rows, _ := a.b.store.Rows(tableLimits)
-			a.applyLimits(rows)
-		}
-		if apps || revocations || limited {
-			a.b.gateway.CredentialsChanged()
-			a.mu.Lock()
-			close(a.changed)
-			a.changed = make(chan struct{})
-			a.mu.Unlock()
-		}
+		a.look()
 		select {
 		case <-a.b.store.TablesChanged():
 		case <-a.b.quit:
 			return
 		}
+	}
+}
+
+// look draws conclusions from whatever has changed in the tables until now.
+func (a *authority) look() {
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	apps, revocations := a.apply(tableApps, a.applyApps), a.apply(tableRevocations, a.applyRevocations)
+	limited := a.apply(tableLimits, a.applyLimits)
+	if apps && !limited { // whose an app is counts for limits, too
+		rows, _ := a.b.store.Rows(tableLimits)
+		a.applyLimits(rows)
+	}
+	if apps || revocations || limited {
+		a.b.gateway.CredentialsChanged()
+		a.mu.Lock()
+		close(a.changed)
+		a.changed = make(chan struct{})
+		a.mu.Unlock()
 	}
 }
 

@@ -48,6 +48,7 @@ type boot struct {
 
 	refused  bool        // the configuration contradicts the cluster: nothing is done any more; the observer's
 	held     atomic.Bool // whether the observer was told of a lease
+	caughtUp atomic.Bool // held was true once: the log, and what follows it, have what was agreed on before this boot
 	stopping atomic.Bool
 	leads    chan struct{} // nudge: held changed
 	fatal    chan error    // capacity 1: the log cannot go on
@@ -79,7 +80,8 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 		ClientAddr: n.addr.client, AdminAddr: n.addr.admin,
 		ClusterListener: e.cluster, GossipListener: e.gossip, GossipPacket: e.packet, Net: n.net,
 		Log: b.members, Observer: (*observer)(b),
-		Join: c.Node.Join, BootstrapExpect: c.Node.BootstrapExpect, Partitions: c.Cluster.Partitions,
+		OnTwin: func(err *cluster.TwinError) { b.fail(err) },
+		Join:   c.Node.Join, BootstrapExpect: c.Node.BootstrapExpect, Partitions: c.Cluster.Partitions,
 		TrustRefused: c.Cluster.TrustRefused == nil || *c.Cluster.TrustRefused,
 		Boottime:     n.opts.Boottime, Logger: b.log,
 	})
@@ -363,6 +365,10 @@ func (o *observer) Parted(from cluster.Peer, session uint64) {
 
 func (o *observer) Lease(held bool) {
 	held = held && !o.refused
+	if held {
+		o.authority.look()
+		o.caughtUp.Store(true)
+	}
 	o.held.Store(held)
 	o.gateway.Fence(held)
 	nudge(o.leads)

@@ -14,11 +14,11 @@ import (
 // kindDrain is a request on a link: stop as after a signal.
 const kindDrain = 6
 
-// drainAskTimeout bounds the question to the node that is to be drained.
+// drainAskTimeout bounds the questions to the leader and to the node that is to be drained.
 const drainAskTimeout = 5 * time.Second
 
-// drain has a node, "" for this one, hand over what it has and stop. It returns the node's id when that has begun. The last
-// node is not stopped so: nobody would go on.
+// drain has a node, "" for this one, hand over what it has and stop. It returns the node's id when that has begun. It
+// refuses where nobody would go on: for the last node, and where no majority answers.
 func (b *boot) drain(ctx context.Context, node string) (string, error) {
 	self := b.node.disk.NodeID()
 	if node == "" {
@@ -40,12 +40,17 @@ func (b *boot) drain(ctx context.Context, node string) (string, error) {
 		return "", conflict("node %s is dead already", node)
 	case others == 0:
 		return "", conflict("no other node is alive that could take over from %s; to stop the cluster, send its process SIGTERM", node)
-	case node == self:
-		b.node.beginDrain()
-		return node, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainAskTimeout)
 	defer cancel()
+	// The others may have died a moment ago. What the leader knows it has from a majority.
+	if err := b.store.ReadIndex(ctx); err != nil {
+		return "", conflict("no leader and majority answer (%v), so nobody is known that could take over from %s; bring other nodes back first, or send its process SIGTERM", err, node)
+	}
+	if node == self {
+		b.node.beginDrain()
+		return node, nil
+	}
 	if _, err := b.cluster.Request(ctx, node, kindDrain, nil); err != nil {
 		return "", conflict("node %s does not answer (%v); ask it itself", node, err)
 	}

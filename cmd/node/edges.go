@@ -21,8 +21,10 @@ import (
 	"innkeeper/transport/control"
 	"innkeeper/transport/dashboard"
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/protocol"
 	"innkeeper/transport/pull"
 	"innkeeper/transport/rest"
+	"innkeeper/transport/standing"
 )
 
 // serve starts the HTTP servers of clients and of the admin API.
@@ -65,12 +67,12 @@ func (b *boot) clientHandler() http.Handler {
 	}
 	api := rest.New(rest.Config{
 		Backend: b.gateway, Keys: b.keys, Authority: b.authority, Apps: b.node.cfg.Auth.AppsAPI, Stats: b.metering.archive,
-		Gates: b.limiting.gates, Fixtures: fixtures,
+		Gates: b.limiting.gates, Fixtures: fixtures, Standing: b.standing,
 		ServerID: b.node.disk.NodeID(), Logger: b.log, Observe: b.gateway.AnnounceRequest,
 	})
 	b.metering.requests = api.Requests
 	p := pull.New(pull.Config{
-		Source:    pullSource{eventLog{b.store}},
+		Source:    pullSource{eventLog{b.store}, b.standing},
 		Authorize: func(r *http.Request) (string, error) { return mayRead(api, r) },
 		Rule:      b.dispatcher.Wants,
 		Logger:    b.log,
@@ -105,18 +107,26 @@ func asksForWebSocket(h http.Header) bool {
 
 // mayRead authorizes a reader of events: the same right that lists an app's channels.
 func mayRead(api *rest.Handler, r *http.Request) (string, error) {
-	id, e := api.Authorize(r)
-	if e != nil {
-		return "", e
-	}
-	if !id.Capability.AllowsEverywhere(auth.ChannelMetadata) {
-		return "", auth.Denied(auth.ChannelMetadata, "*")
+	id, err := api.Authorize(r, func(id auth.Identity) *protocol.ErrorInfo {
+		if !id.Capability.AllowsEverywhere(auth.ChannelMetadata) {
+			return auth.Denied(auth.ChannelMetadata, "*")
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
 	}
 	return id.App, nil
 }
 
 // pullSource is the log as readers of events see it.
-type pullSource struct{ eventLog }
+type pullSource struct {
+	eventLog
+	standing func() standing.Standing
+}
+
+// Standing implements pull.Source.
+func (s pullSource) Standing() standing.Standing { return s.standing() }
 
 // OccupiedPage implements pull.Source.
 func (s pullSource) OccupiedPage(asOf uint64, app, prefix string, after *pull.Position, limit int) ([]pull.Channel, *pull.Position, error) {
@@ -162,7 +172,11 @@ func (b *boot) adminHandler() http.Handler {
 	mux.Handle("/channel", live)
 	mux.Handle("/meter", live)
 	access := &control.Access{Tokens: b.node.cfg.Admin.Tokens, Trusted: b.node.opts.TrustAdmin}
-	steer, err := control.New(control.Config{Access: access, Ops: b.authority.controlOps(), Logger: b.log})
+	ops := b.authority.controlOps()
+	for id, op := range ops {
+		ops[id] = b.whenKnown(op)
+	}
+	steer, err := control.New(control.Config{Access: access, Ops: ops, Logger: b.log})
 	if err != nil {
 		panic(err) // the document and the operations are ours
 	}
@@ -183,6 +197,17 @@ func (b *boot) adminHandler() http.Handler {
 	return access.Guard(mux)
 }
 
+// whenKnown has an operation that shows something refused while this node may not know of it yet. Those that change
+// something ask the leader anyway.
+func (b *boot) whenKnown(op control.Op) control.Op {
+	return func(r *control.Request) (any, error) {
+		if late := b.standing().Known(); late != nil && r.Method == http.MethodGet {
+			return nil, &control.Error{Status: late.StatusCode, Code: late.Code, Message: late.Message}
+		}
+		return op(r)
+	}
+}
+
 // version is the module's, as the Go toolchain recorded it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -197,11 +222,23 @@ func (b *boot) rules() dispatch.Status {
 	return s
 }
 
+// standing says how far this boot may speak for the cluster.
+func (b *boot) standing() standing.Standing {
+	switch {
+	case b.held.Load() && b.cluster.LeaseHeld():
+		return standing.InTouch
+	case b.caughtUp.Load():
+		return standing.CutOff
+	}
+	return standing.Behind
+}
+
 // readiness is what GET /readyz judges by.
 func (b *boot) readiness() admin.Readiness {
 	s := b.host.Stats()
 	return admin.Readiness{
-		LeaseHeld: b.held.Load() && b.cluster.LeaseHeld(), Leader: b.store.Leader(),
+		LeaseHeld: b.standing() == standing.InTouch, Leader: b.store.Leader(),
 		Partitions: s.Rebuilding + s.Serving, Open: s.Serving, Stopping: b.stopping.Load(),
+		Unanswered: b.cluster.Unanswered(),
 	}
 }

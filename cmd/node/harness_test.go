@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,9 @@ func launch(t *testing.T, n *Node, log *logs) *running {
 		r.Kill()
 		cancel()
 		<-r.ended
+		if len(log.twice) > 0 {
+			t.Errorf("the log says a key twice: %v", log.twice)
+		}
 		if t.Failed() {
 			t.Logf("log of node %s:\n%s", n.ID(), log)
 		}
@@ -128,14 +132,44 @@ func (r *running) end() error {
 
 // logs keeps what a node says about itself.
 type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu    sync.Mutex
+	b     bytes.Buffer
+	twice []string // lines with a key that stands twice: readers of JSON keep one of the two
 }
 
 func newLogs() *logs { return &logs{} }
 
 func (l *logs) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	return slog.New(&keyed{Handler: slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelInfo}), logs: l})
+}
+
+// keyed notes lines that have a key twice. The rooms use no groups.
+type keyed struct {
+	slog.Handler
+	logs *logs
+	keys []string // that all lines have
+}
+
+func (k *keyed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	keys := slices.Clone(k.keys)
+	for _, a := range attrs {
+		keys = append(keys, a.Key)
+	}
+	return &keyed{k.Handler.WithAttrs(attrs), k.logs, keys}
+}
+
+func (k *keyed) Handle(ctx context.Context, r slog.Record) error {
+	keys := slices.Clone(k.keys)
+	r.Attrs(func(a slog.Attr) bool {
+		if slices.Contains(keys, a.Key) {
+			k.logs.mu.Lock()
+			k.logs.twice = append(k.logs.twice, fmt.Sprintf("%q in %q", a.Key, r.Message))
+			k.logs.mu.Unlock()
+		}
+		keys = append(keys, a.Key)
+		return true
+	})
+	return k.Handler.Handle(ctx, r)
 }
 
 func (l *logs) Write(p []byte) (int, error) {

@@ -36,8 +36,8 @@ func TestJoinWithAnotherNumberOfPartitions(t *testing.T) {
 	}
 }
 
-// TestCopiedDataDir starts a copy of a node's data dir beside the node itself. The node goes on; the copy is kept out and
-// told why.
+// TestCopiedDataDir starts a copy of a node's data dir beside the node itself. The node goes on; the copy is ended and says
+// why.
 func TestCopiedDataDir(t *testing.T) {
 	first := run(t, settings(t.TempDir())).ready()
 	dir := t.TempDir()
@@ -48,23 +48,64 @@ func TestCopiedDataDir(t *testing.T) {
 	second.cancel()
 	twin := cfg
 	twin.Node.DataDir = copyDir(t, dir)
-	twin.Node.ClusterListen, twin.Node.GossipListen = "127.0.0.1:0", "127.0.0.1:0"
 	second = run(t, cfg).ready()
 	c := second.occupy("chat:a")
+	endsBeside(t, twin, second)
+	c.alive()
+}
 
+// TestCopyOfASingleNode does the same where there is no other node that could tell the two apart. The copy need not be told
+// of the first: its log names it.
+func TestCopyOfASingleNode(t *testing.T) {
+	cfg := settings(t.TempDir())
+	cfg.Node.ClusterListen, cfg.Node.GossipListen = freeAddr(t), freeAddr(t)
+	first := run(t, cfg).ready()
+	first.Kill()
+	first.cancel()
+	for _, join := range []bool{false, true} {
+		twin := cfg
+		twin.Node.DataDir = copyDir(t, cfg.Node.DataDir)
+		if join {
+			twin.Node.Join = []string{cfg.Node.GossipListen}
+		}
+		first = run(t, cfg).ready()
+		c := first.occupy("chat:a")
+		endsBeside(t, twin, first)
+		c.alive()
+		if list := first.occupied(); len(list) != 1 {
+			t.Errorf("the first has %+v", list)
+		}
+		first.Kill()
+		first.cancel()
+	}
+}
+
+// endsBeside starts a copy of a node, at other addresses, which ends and never serves; the node goes on.
+func endsBeside(t *testing.T, twin config.Config, first *running) {
+	t.Helper()
+	twin.Node.ClusterListen, twin.Node.GossipListen = "127.0.0.1:0", "127.0.0.1:0"
 	copied := run(t, twin)
-	copied.until("word of the twin", func() bool {
-		return strings.Contains(copied.log.String(), "in use by another live process")
-	})
-	held := time.Now().Add(6 * time.Second) // longer than a lease
-	for time.Now().Before(held) {
+	late := time.After(patience)
+	for {
+		select {
+		case <-copied.ended:
+			says(t, copied.err, "in use by another live process", first.ClusterAddr())
+			if err := first.Ready(); err != nil {
+				t.Errorf("the node that was first suffers: %v", err)
+			}
+			if log := first.log.String(); !strings.Contains(log, "another process runs under the id of this node") {
+				t.Errorf("the first does not tell:\n%s", log)
+			}
+			return
+		case <-late:
+			t.Fatal("the copy goes on")
+		case <-time.After(time.Millisecond):
+		}
 		if copied.Ready() == nil {
 			t.Fatal("the copy serves")
 		}
-		if err := second.Ready(); err != nil {
+		if err := first.Ready(); err != nil {
 			t.Fatalf("the node that was first suffers: %v", err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
-	c.alive()
 }

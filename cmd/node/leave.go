@@ -45,7 +45,8 @@ func (b *boot) leave() {
 	}
 }
 
-// handOver has all partitions of this node moved to others. It is false when nobody else can have them.
+// handOver has all partitions of this node moved to others. It is false when there are none, or nobody else can have
+// them.
 func (b *boot) handOver(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -57,6 +58,8 @@ func (b *boot) handOver(ctx context.Context, limit time.Duration) bool {
 		b.log.Debug("handing over", "partitions_left", left)
 	})
 	switch {
+	case err == nil && first < 0:
+		return false // it is no member, so it has nothing
 	case err == nil:
 		b.log.Info("all partitions are handed over", "partitions", first, "took", time.Since(began).Round(time.Millisecond))
 	case errors.Is(err, cluster.ErrNobodyElse):

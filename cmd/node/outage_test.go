@@ -22,6 +22,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/pull"
+	"innkeeper/transport/standing"
 )
 
 // How long the receiver is away, and what happens meanwhile.
@@ -171,7 +172,7 @@ func newOutage(t *testing.T, retentionMax int) *outage {
 		t.Fatal(err)
 	}
 	p := pull.New(pull.Config{
-		Source: pullSource{eventLog{o.store}}, Authorize: func(*http.Request) (string, error) { return "demo", nil },
+		Source: pullSource{eventLog{o.store}, func() standing.Standing { return standing.InTouch }}, Authorize: func(*http.Request) (string, error) { return "demo", nil },
 	})
 	o.receiver = newReceiver(func(path string, query url.Values, into any) {
 		w := httptest.NewRecorder()

@@ -1,11 +1,20 @@
 package sim
 
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
 // CheckPull judges G5: a snapshot of the occupied channels is exactly what the log's events up to its as_of leave
-// occupied.
+// occupied, and that is no older than anything that was told before it was asked for.
 func CheckPull(h *History) []Violation {
 	l := list{promise: "G5"}
-	log := h.Log()
+	log, told := h.Log(), tellings(h)
 	for _, s := range h.Snapshots {
+		if seq := told.before(s.Asked); s.AsOf < seq {
+			l.add("", s.At, "a snapshot of node %d is as of %d, and %d had been told before it was asked for", s.Node, s.AsOf, seq)
+		}
 		want := replay(log, s.AsOf)
 		last := uint64(0)
 		if len(log) > 0 {
@@ -35,6 +44,43 @@ func CheckPull(h *History) []Violation {
 		}
 	}
 	return l.found
+}
+
+// telling is a seq that somebody had been told at a time.
+type telling struct {
+	at  time.Time
+	seq uint64 // the greatest until then
+}
+
+// told is in order of time.
+type told []telling
+
+// tellings are what snapshots and webhooks told.
+func tellings(h *History) (all told) {
+	for _, s := range h.Snapshots {
+		all = append(all, telling{s.At, s.AsOf})
+	}
+	for _, r := range h.Receipts {
+		for _, e := range r.Events {
+			all = append(all, telling{r.At, e.Seq})
+		}
+	}
+	slices.SortFunc(all, func(a, b telling) int { return a.at.Compare(b.at) })
+	for i := range all {
+		if i > 0 {
+			all[i].seq = max(all[i].seq, all[i-1].seq)
+		}
+	}
+	return all
+}
+
+// before is the greatest seq that was told before a time.
+func (t told) before(at time.Time) uint64 {
+	i, _ := slices.BinarySearchFunc(t, at, func(a telling, at time.Time) int { return cmp.Compare(a.at.UnixNano(), at.UnixNano()) })
+	if i == 0 {
+		return 0
+	}
+	return t[i-1].seq
 }
 
 // replay returns the occupied channels after the events up to a seq, each with its occupied event.

@@ -57,9 +57,9 @@ func clean() *History {
 			{Client: 0, Number: 1, Serial: "s1", At: sec(21.1)}, {Client: 0, Number: 2, Serial: "s2", At: sec(22.1)},
 		}}},
 		Snapshots: []Snapshot{
-			{At: sec(1.5), AsOf: 0},
-			{At: sec(3), AsOf: 2, Channels: []Holding{{"hall", ms(2), 2}, {"room", ms(1), 1}}},
-			{At: sec(16), AsOf: 3, Channels: []Holding{{"hall", ms(2), 2}}},
+			{Asked: sec(0.5), At: sec(1.5), AsOf: 0},
+			{Asked: sec(2.5), At: sec(3), AsOf: 2, Channels: []Holding{{"hall", ms(2), 2}, {"room", ms(1), 1}}},
+			{Asked: sec(15.5), At: sec(16), AsOf: 3, Channels: []Holding{{"hall", ms(2), 2}}},
 		},
 		Counts: []Count{
 			{At: sec(3), Node: 0, Channel: "hall", Metrics: map[string]int{"connections": 7}},
@@ -213,6 +213,10 @@ func TestPlantedViolations(t *testing.T) {
 			h.Snapshots[1].Channels[0].Seq = 1
 			return log
 		}, "G5: hall: a snapshot of node 0 as of 2 has"},
+		{"a snapshot is older than the one before", func(h *History, log []Event) []Event {
+			h.Snapshots[2].AsOf, h.Snapshots[2].Channels = 1, []Holding{{"room", ms(1), 1}}
+			return log
+		}, "G5: a snapshot of node 0 is as of 1, and"},
 		{"a snapshot from the future", func(h *History, log []Event) []Event {
 			h.Snapshots[0].AsOf = 9
 			return log

@@ -95,6 +95,7 @@ type Receipt struct {
 
 // Snapshot is one complete reading of the occupied channels.
 type Snapshot struct {
+	Asked    time.Time // before its first page
 	At       time.Time
 	Node     int
 	AsOf     uint64

@@ -76,7 +76,7 @@ func (r *Reader) Events(ctx context.Context, node int, after uint64) ([]Event, e
 
 // Snapshot reads all occupied channels of a node, in pages of a size.
 func (r *Reader) Snapshot(ctx context.Context, node, limit int) (Snapshot, error) {
-	s := Snapshot{Node: node}
+	s := Snapshot{Node: node, Asked: time.Now()}
 	cursor := ""
 	for first := true; ; first = false {
 		var page struct {

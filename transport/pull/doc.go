@@ -35,10 +35,12 @@
 //
 // # How fresh
 //
-// A node answers from its own copy of the log, which is usually milliseconds behind the leader's, and stands still while
-// the node is cut off. With consistency=leader it first learns from the leader what is newest and waits until it has
-// that: whatever had been committed before the request is in the answer, or the answer is 50003. A stream asks once, when
-// it opens.
+// A node answers from its own copy of the log, which is usually milliseconds behind the leader's; a node that is cut off
+// from the cluster, or has not caught up since it started, answers 503 with 50003, and ends the streams it has within the
+// 15 s of a beat. The first page of a listing is what tables are made of: before it the node learns from the leader what
+// is newest and waits until it has that, so that whatever had been committed before the request is in the answer, or the
+// answer is 50003. consistency=leader has the same done for events; a stream asks once, when it opens. consistency=stale
+// takes what the node has, also cut off, unless it has not caught up yet.
 //
 // # Goroutines, limits, close
 //

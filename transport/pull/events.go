@@ -37,7 +37,7 @@ func (h *Handler) events(r *http.Request, app string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.fresh(r.Context(), q); err != nil {
+	if err := h.fresh(r.Context(), q, ""); err != nil {
 		return nil, err
 	}
 	if err := h.catchUp(r.Context(), after); err != nil {

@@ -16,6 +16,7 @@ import (
 	"innkeeper/cluster/ring"
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/protocol"
+	"innkeeper/transport/standing"
 )
 
 // fakeSource is a node's copy of the log: a history of which only a part is retained.
@@ -28,9 +29,24 @@ type fakeSource struct {
 	fail    error
 	behind  error // what ReadIndex returns once ctx ends; nil: it returns at once
 	indexed int   // calls of ReadIndex
+	stands  standing.Standing
 }
 
-func newFakeSource() *fakeSource { return &fakeSource{first: 1, more: make(chan struct{})} }
+func newFakeSource() *fakeSource {
+	return &fakeSource{first: 1, more: make(chan struct{}), stands: standing.InTouch}
+}
+
+func (s *fakeSource) Standing() standing.Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stands
+}
+
+func (s *fakeSource) stand(as standing.Standing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stands = as
+}
 
 // toggle occupies or vacates a channel and returns the seq.
 func (s *fakeSource) toggle(app, channel string) uint64 {

@@ -132,13 +132,32 @@ func typesOf(q url.Values) (types uint, err error) {
 	return types, nil
 }
 
-// fresh waits, where the reader asks for it, until this node has seen all that the cluster had committed when the request
-// came. Otherwise a node answers from what it has, which may lag behind or, cut off from the others, stand still.
-func (h *Handler) fresh(ctx context.Context, q url.Values) error {
-	switch level := q.Get("consistency"); level {
-	case "", "stale":
+// The levels of consistency that a reader may ask for.
+const (
+	levelStale  = "stale"
+	levelLeader = "leader"
+)
+
+// fresh returns when this node has what the reader wants: for levelLeader all that the cluster had committed when the
+// request came; for levelStale whatever it has, if that was true at any time since it started. A reader that says nothing
+// gets the level otherwise; "" is what a node has that is in touch with its cluster.
+func (h *Handler) fresh(ctx context.Context, q url.Values, otherwise string) error {
+	level := q.Get("consistency")
+	if level == "" {
+		if err := h.source.Standing().Current(); err != nil {
+			return err
+		}
+		level = otherwise
+	}
+	switch level {
+	case "":
 		return nil
-	case "leader":
+	case levelStale:
+		if err := h.source.Standing().Known(); err != nil {
+			return err
+		}
+		return nil
+	case levelLeader:
 		limited, cancel := context.WithTimeout(ctx, catchUpMost)
 		defer cancel()
 		err := h.source.ReadIndex(limited)
@@ -150,7 +169,7 @@ func (h *Handler) fresh(ctx context.Context, q url.Values) error {
 		}
 		return err
 	default:
-		return protocol.Errorf(protocol.CodeBadParamValue, "parameter consistency is %.100q; it must be stale or leader", level)
+		return protocol.Errorf(protocol.CodeBadParamValue, "parameter consistency is %.100q; it must be %s or %s", level, levelStale, levelLeader)
 	}
 }
 

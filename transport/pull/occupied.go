@@ -38,7 +38,8 @@ func (h *Handler) occupied(r *http.Request, app string) (any, error) {
 			return nil, err
 		}
 	} else {
-		if err := h.fresh(r.Context(), q); err != nil {
+		// A table begins with this page, and an old one says of nothing that it is over.
+		if err := h.fresh(r.Context(), q, levelLeader); err != nil {
 			return nil, err
 		}
 		if c.asOf, err = h.newest(); err != nil {

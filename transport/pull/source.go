@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"innkeeper/transport/dispatch"
+	"innkeeper/transport/standing"
 )
 
 // ErrCompacted says that the log has forgotten the events that a listing as of an earlier seq would need.
@@ -12,6 +13,8 @@ var ErrCompacted = errors.New("pull: events since as_of are no longer retained")
 
 // Source is this node's copy of the log. Its methods are called from many goroutines.
 type Source interface {
+	// Standing says how far this copy can be trusted now.
+	Standing() standing.Standing
 	// Events returns up to limit events with a seq greater than after, in order, and the first and last seq the log has
 	// now (first is last+1 when it has none). Where after lies before first-1 it may return an error instead of the
 	// events; first and last are then true all the same.

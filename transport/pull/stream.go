@@ -13,6 +13,7 @@ import (
 
 	"innkeeper/transport/dispatch"
 	"innkeeper/transport/protocol"
+	"innkeeper/transport/standing"
 )
 
 const (
@@ -40,6 +41,7 @@ type stream struct {
 
 	at    uint64 // everything up to here was looked at
 	exact bool   // events missing right behind at are a gap, also behind 0
+	stale bool   // the reader wants to stay although the node is cut off
 	told  uint64 // the reader's position, as far as it was told
 	spoke time.Time
 	buf   []byte
@@ -60,13 +62,13 @@ func (h *Handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, e
 	if err != nil {
 		return nil, err
 	}
-	if err := h.fresh(r.Context(), q); err != nil {
+	if err := h.fresh(r.Context(), q, ""); err != nil {
 		return nil, err
 	}
 	if err := h.catchUp(r.Context(), after); err != nil {
 		return nil, err
 	}
-	return &stream{source: h.source, want: want, w: w, flush: http.NewResponseController(w), at: after, told: after, exact: exact}, nil
+	return &stream{source: h.source, want: want, w: w, flush: http.NewResponseController(w), at: after, told: after, exact: exact, stale: q.Get("consistency") == levelStale}, nil
 }
 
 // streamAfter is where a stream begins. What a reader has seen counts more than what its URL says: browsers come back
@@ -84,14 +86,15 @@ func streamAfter(r *http.Request, q url.Values) (after uint64, exact bool, err e
 	return seq, true, nil
 }
 
-// run writes events until ctx ends, the reader is gone or the log stops. None of these is an error of the stream: a
-// reader comes back with the last id it has seen.
+// run writes events until ctx ends, the reader is gone, the log stops or this node is cut off, which would keep the reader
+// waiting for events that others have. None of these is an error of the stream: a reader comes back, maybe elsewhere,
+// with the last id it has seen.
 func (s *stream) run(ctx context.Context) {
 	s.buf = fmt.Appendf(s.buf, "retry: %d\n\n", reconnectMs)
 	if s.send() != nil {
 		return
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && (s.stale || s.source.Standing() == standing.InTouch) {
 		first, last, events, err := s.source.Events(s.at, scanChunk)
 		if first > s.at+1 {
 			s.gap(first)

@@ -335,14 +335,15 @@ func TestConsistency(t *testing.T) {
 		h := handler(s)
 		get[eventsBody](t, h.Events, "", 200)
 		get[eventsBody](t, h.Events, "consistency=stale", 200)
-		get[occupiedBody](t, h.Occupied, "", 200)
+		get[occupiedBody](t, h.Occupied, "consistency=stale", 200)
 		if s.indexed != 0 {
 			t.Errorf("asked the leader %d times without need", s.indexed)
 		}
 		get[eventsBody](t, h.Events, "consistency=leader", 200)
 		get[occupiedBody](t, h.Occupied, "consistency=leader", 200)
-		if s.indexed != 2 {
-			t.Errorf("asked the leader %d times, want 2", s.indexed)
+		get[occupiedBody](t, h.Occupied, "", 200)
+		if s.indexed != 3 {
+			t.Errorf("asked the leader %d times, want 3", s.indexed)
 		}
 		s.behind = errors.New("no leader is known")
 		for _, serve := range []http.HandlerFunc{h.Events, h.Occupied} {

@@ -16,6 +16,7 @@ import (
 	"innkeeper/transport/limits"
 	"innkeeper/transport/meter"
 	"innkeeper/transport/protocol"
+	"innkeeper/transport/standing"
 )
 
 // Backend is what REST needs of the node. Errors may be *protocol.ErrorInfo, or have a method Refusal() channel.Refusal;
@@ -47,6 +48,8 @@ type Config struct {
 	Apps bool
 	// Gates says what apps may ask for; nil: anything.
 	Gates *limits.Gates
+	// Standing says how far this node can be trusted to know what the cluster agreed on; nil: it always can.
+	Standing func() standing.Standing
 	// Stats answers GET /stats; nil does not serve it.
 	Stats interface {
 		Find(meter.Query) (entries []meter.Entry, more bool, err error)
@@ -89,6 +92,9 @@ func New(cfg Config) *Handler {
 	if cfg.Gates == nil {
 		cfg.Gates = limits.NewGates()
 	}
+	if cfg.Standing == nil {
+		cfg.Standing = func() standing.Standing { return standing.InTouch }
+	}
 	cfg.Apps = cfg.Apps && cfg.Authority != nil
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -125,8 +131,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.requests.Add(1)
 	c, err := h.newCall(w, r)
-	if err == nil {
-		err = c.route()
+	if err == nil && !c.time() {
+		err = h.trusted(c.route)
 	}
 	c.served(err)
 	if err != nil {
@@ -151,6 +157,22 @@ func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) (*call, *proto
 	return c, err
 }
 
+// trusted has a request judged, if this node knows enough for it. One that has just started knows neither the keys that
+// were made at run time nor what was revoked. One that is cut off lets in who was let in before and does for them what
+// it can, but tells nobody that a credential is no good: clients give up at that, and another node may know better.
+func (h *Handler) trusted(judge func() *protocol.ErrorInfo) *protocol.ErrorInfo {
+	if late := h.cfg.Standing().Known(); late != nil {
+		return late
+	}
+	err := judge()
+	if err != nil && err.StatusCode == http.StatusUnauthorized {
+		if late := h.cfg.Standing().Current(); late != nil {
+			return late
+		}
+	}
+	return err
+}
+
 // clientVersion reads a protocol version: the number before the first point.
 func clientVersion(header, param string) (int, *protocol.ErrorInfo) {
 	text := header
@@ -168,6 +190,15 @@ func clientVersion(header, param string) (int, *protocol.ErrorInfo) {
 	return v, nil
 }
 
+// time answers GET /time, which nobody has to be trusted for; false: something else was asked.
+func (c *call) time() bool {
+	if c.r.URL.EscapedPath() != "/time" || c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return false
+	}
+	c.reply(http.StatusOK, protocol.AppendTime(nil, c.format, time.Now().UnixMilli()))
+	return true
+}
+
 // subresources are what may follow a channel's name in a path. Those that are not served are not part of a name either.
 var subresources = map[string]bool{"messages": true, "history": true, "presence": true, "objects": true, "object": true}
 
@@ -176,9 +207,6 @@ func (c *call) route() *protocol.ErrorInfo {
 	get := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
 	path := c.r.URL.EscapedPath()
 	switch {
-	case path == "/time" && get:
-		c.reply(http.StatusOK, protocol.AppendTime(nil, c.format, time.Now().UnixMilli()))
-		return nil
 	case path == "/channels" && get:
 		return c.list()
 	case path == "/presence" && get:
@@ -260,9 +288,15 @@ func (c *call) onChannel(escaped string, do func(given string, name protocol.Nam
 	return do(given, name)
 }
 
-// Authorize says who sends a request, for handlers that stand beside this one.
-func (h *Handler) Authorize(r *http.Request) (auth.Identity, *protocol.ErrorInfo) {
-	return h.identify(r, r.URL.Query())
+// Authorize says who sends a request, for handlers that stand beside this one, if allowed says nothing against it.
+func (h *Handler) Authorize(r *http.Request, allowed func(auth.Identity) *protocol.ErrorInfo) (id auth.Identity, err *protocol.ErrorInfo) {
+	err = h.trusted(func() (err *protocol.ErrorInfo) {
+		if id, err = h.identify(r, r.URL.Query()); err == nil {
+			err = allowed(id)
+		}
+		return err
+	})
+	return id, err
 }
 
 func (h *Handler) identify(r *http.Request, query url.Values) (auth.Identity, *protocol.ErrorInfo) {

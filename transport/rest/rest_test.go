@@ -568,9 +568,13 @@ func TestCORS(t *testing.T) {
 func TestAuthorizeAndFail(t *testing.T) {
 	_, h := setup(t)
 	r := httptest.NewRequest("GET", "/events?key=demo.sub:secret", nil)
-	id, err := h.Authorize(r)
+	id, err := h.Authorize(r, func(auth.Identity) *protocol.ErrorInfo { return nil })
 	if err != nil || id.KeyName != "demo.sub" {
 		t.Errorf("%+v, %v", id, err)
+	}
+	no := auth.Denied(auth.ChannelMetadata, "*")
+	if _, err := h.Authorize(r, func(auth.Identity) *protocol.ErrorInfo { return no }); err != no {
+		t.Errorf("%v, want %v", err, no)
 	}
 	w := httptest.NewRecorder()
 	h.Fail(w, r, auth.Denied(auth.ChannelMetadata, "*"))

@@ -105,6 +105,9 @@ func (c *call) stats() *protocol.ErrorInfo {
 	if !id.Capability.AllowsEverywhere(auth.Stats) {
 		return auth.Denied(auth.Stats, "*")
 	}
+	if late := c.cfg.Standing().Current(); late != nil {
+		return late
+	}
 	q, err := c.readStatsQuery()
 	if err != nil {
 		return err
