@@ -79,7 +79,7 @@ func TestNodesThatCannotKnow(t *testing.T) {
 
 	alone := run(t, cfgs[0])
 	<-alone.Started()
-	alone.until("the knowledge that it is alone", func() bool { return alone.boot.Load().cluster.Unanswered() != nil })
+	alone.until("the knowledge that it is alone", func() bool { return len(alone.boot.Load().cluster.Unanswered()) == 2 })
 	if err := alone.Ready(); !strings.Contains(err.Error(), cfgs[1].Node.GossipListen) {
 		t.Errorf("it is not ready, and nothing says whom it misses: %v", err)
 	}
