@@ -85,6 +85,13 @@ func (d *decoder) finish() *ErrorInfo {
 	return d.err
 }
 
+// entries reads a list of messages, annotations or members. A frame may hold more than one list: none may be cut unnoticed.
+func (d *decoder) entries(pm *ProtocolMessage, what string) []Message {
+	list, tooMany := d.messages(what)
+	pm.TooMany = pm.TooMany || tooMany
+	return list
+}
+
 // field reads one field of a frame.
 func (d *decoder) field(pm *ProtocolMessage) {
 	switch string(d.src.key()) {
@@ -112,11 +119,11 @@ func (d *decoder) field(pm *ProtocolMessage) {
 	case "params":
 		pm.Params = d.stringMap("params")
 	case "messages":
-		pm.Messages, pm.TooMany = d.messages("message")
+		pm.Messages = d.entries(pm, "message")
 	case "annotations":
-		pm.Annotations, pm.TooMany = d.messages("annotation")
+		pm.Annotations = d.entries(pm, "annotation")
 	case "presence":
-		pm.Presence, pm.TooMany = d.messages("presence message")
+		pm.Presence = d.entries(pm, "presence message")
 	case "auth":
 		d.object("auth", func(key string) {
 			if key == "accessToken" {

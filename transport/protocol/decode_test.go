@@ -203,6 +203,9 @@ func TestDecodeBoundsWhatItKeeps(t *testing.T) {
 	if len(pm.Messages) != MaxMessages || !pm.TooMany {
 		t.Errorf("kept %d messages, TooMany %v", len(pm.Messages), pm.TooMany)
 	}
+	if pm = mustDecode(t, JSON, []byte(many[:len(many)-1]+`,"presence":[],"annotations":null}`)); !pm.TooMany {
+		t.Error("another list behind the one that was cut hides that")
+	}
 	params := map[string]string{}
 	for i := range MaxParams + 1 {
 		params[MessageID("p", i)] = "v"
