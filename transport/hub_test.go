@@ -478,6 +478,44 @@ func TestPublishesAreSentAgainOnANewRoute(t *testing.T) {
 	})
 }
 
+// What a client did not hear the answer to before its socket ended it says again, wherever it comes back, and goes on there.
+// It is not said once more from here, to an owner that may know of none of it. Who closed the connection does not come back.
+func TestPublishesOfALostSocketAreNotSentAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		lost, closed, stays := w.connect(format), w.connect(format), w.connect(format)
+		defer stays.close()
+		w.owner.set(func(o *owner) { o.manual = true })
+		for i := range 3 {
+			lost.publish("room", int64(i), fmt.Sprint("lost ", i))
+		}
+		closed.publish("room", 0, "closed")
+		stays.publish("room", 0, "stays")
+		synctest.Wait()
+		w.unroute()
+		lost.publish("room", 3, "lost 3")
+		synctest.Wait()
+		lost.close()
+		closed.send(protocol.AppendClose(nil, closed.f))
+		closed.expect(protocol.ActionClosed)
+		closed.close()
+		synctest.Wait()
+		w.owner.set(func(o *owner) { o.heard = nil; o.manual = false })
+		w.route(Route{Node: "n2", Epoch: 2, Session: 2})
+		stays.expect(protocol.ActionAck)
+		var said []string
+		w.owner.set(func(o *owner) {
+			for _, h := range o.heard {
+				if p, ok := h.m.(*channel.Publish); ok {
+					said = append(said, string(p.Messages[0].Data))
+				}
+			}
+		})
+		if got := strings.Join(said, ", "); got != "closed, stays" {
+			t.Errorf("the owner was told: %s", got)
+		}
+	})
+}
+
 // The window of un-acknowledged publishes stops the reading.
 func TestWindowPushesBack(t *testing.T) {
 	bubbleWith(t, func(c *GatewayConfig) { c.MaxInflight = 4 }, func(t *testing.T, w *world, format string) {

@@ -150,17 +150,33 @@ func (s *shard) request(p *partition, r *request) {
 
 // pump sends what may be sent: while probing the first request, else all that were not.
 func (s *shard) pump(p *partition, now time.Time) {
-	if p.probing {
-		if q := p.head; q != nil && !q.sent && !now.Before(p.probeAt) {
+	for q := p.head; q != nil && p.up(); {
+		next := q.next
+		switch {
+		case q.sent:
+		case q.moved():
+			s.expire(p, q)
+		case p.probing && now.Before(p.probeAt):
+			return
+		default:
 			q.sent = s.tell(p, q.message)
 		}
-		return
-	}
-	for q := p.head; q != nil && p.up(); q = q.next {
-		if !q.sent {
-			q.sent = s.tell(p, q.message)
+		if p.probing && p.head == q {
+			return
 		}
+		q = next
 	}
+}
+
+// moved says of a publish that it is its client's to say it again, since the socket on which it came is gone. The client may
+// have done so on another node and have published more there: an owner that does not know of the first time would put it
+// behind that.
+func (r *request) moved() bool {
+	if r.conn == nil || r.hold != nil {
+		return false
+	}
+	why := ending(r.conn.ended.Load())
+	return why != running && !why.final()
 }
 
 // answered takes an owner's answer. An owner that is not ready is asked again a little later.
