@@ -186,6 +186,10 @@ func (l *raftListener) Addr() net.Addr { return l.addr }
 // RaftListener gives the Raft connections of the cluster listener. They arrive from New on. Closing it closes nothing else.
 func (c *Cluster) RaftListener() net.Listener { return &kinListener{raftListener: c.mux.raft, c: c} }
 
+// RaftAddr is where others reach RaftListener, and this node's address among the servers of the log. Raft tells nodes apart
+// by it: a follower that hears from its leader refuses to vote for anybody else at another address.
+func (c *Cluster) RaftAddr() string { return c.cfg.ClusterAdvertise }
+
 // kinListener is the cluster listener as Raft sees it: with connections from its own cluster only.
 type kinListener struct {
 	*raftListener

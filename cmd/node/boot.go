@@ -102,7 +102,7 @@ func (n *Node) start(ctx context.Context, e *ears) (*boot, error) {
 
 	log := raftstore.Config{
 		NodeID: self.Node, Disk: n.disk,
-		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftListener().Addr().String(),
+		Listener: b.cluster.RaftListener(), Dial: b.cluster.DialRaft, Advertise: b.cluster.RaftAddr(),
 		Forward: forwarder{b}, Logger: b.log, ClusterID: c.Cluster.ID,
 		Retention: c.StateEvents.Retention, RetentionMax: c.StateEvents.RetentionMax,
 		RetentionMaxBytes: c.StateEvents.RetentionMaxBytes, RetentionAge: c.StateEvents.RetentionAge,

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"innkeeper/raftstore"
 )
 
 // TestListenRemedies: what is advised fits what is wrong.
@@ -34,5 +36,27 @@ func TestListenRemedyOfALowPort(t *testing.T) {
 	err := &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EACCES)}
 	if got := listenRemedy(err); !strings.Contains(got, "may not use that port") {
 		t.Errorf("%v: %s", err, got)
+	}
+}
+
+// TestRaftGoesByTheAdvertisedAddress: on a wildcard all nodes listen at the same address, by which Raft could not tell its
+// leader from who wants to be one.
+func TestRaftGoesByTheAdvertisedAddress(t *testing.T) {
+	cfg := settings(t.TempDir())
+	cfg.Node.ClusterAdvertise = freeAddr(t)
+	_, port, _ := net.SplitHostPort(cfg.Node.ClusterAdvertise)
+	cfg.Node.ClusterListen = "0.0.0.0:" + port
+	log := newLogs()
+	var told string
+	n, err := New(Options{Config: cfg, Logger: log.logger(), Log: func(c *raftstore.Config) { told = c.Advertise }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := launch(t, n, log).ready()
+	if told != cfg.Node.ClusterAdvertise {
+		t.Errorf("raft is at %s, want %s", told, cfg.Node.ClusterAdvertise)
+	}
+	if servers := r.boot.Load().store.Servers(); len(servers) != 1 || servers[0].Addr != told {
+		t.Errorf("the log has %+v, want %s", servers, told)
 	}
 }
