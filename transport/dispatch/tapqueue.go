@@ -59,8 +59,8 @@ type tapQueue struct {
 	retryAt  time.Time // not before; then one request at a time until one is accepted
 }
 
-func newTapQueue(lanes, turns int, rest time.Duration) tapQueue {
-	return tapQueue{lanes: lanes, turns: turns, rest: rest, entries: make(map[tapKey]*tapEntry)}
+func newTapQueue(lanes, turns int, rest time.Duration) *tapQueue {
+	return &tapQueue{lanes: lanes, turns: turns, rest: rest, entries: make(map[tapKey]*tapEntry)}
 }
 
 // news takes in that a channel has some.
@@ -196,15 +196,6 @@ func (q *tapQueue) idle(key tapKey) bool {
 
 // forget drops an idle channel: its position is kept elsewhere.
 func (q *tapQueue) forget(key tapKey) { delete(q.entries, key) }
-
-// takeOver goes on with what waits in another queue, whose requests have all ended.
-func (q *tapQueue) takeOver(of *tapQueue) {
-	for key, e := range of.entries {
-		if e.what != 0 {
-			q.news(&channel.News{Part: e.part, Epoch: e.epoch, App: key.app, Name: key.channel, Told: e.cursor}, e.what)
-		}
-	}
-}
 
 // told is how far a channel was told, where that is remembered here.
 func (q *tapQueue) told(key tapKey) (cursor string, known bool) {

@@ -68,7 +68,7 @@ type tapper struct {
 	tally tally
 	limp  bool // guarded by Taps.mu
 
-	queue tapQueue // guarded by Taps.mu
+	queue *tapQueue // guarded by Taps.mu; handed on when the rule changes
 }
 
 // NewTaps makes Taps that serve no rule yet.
@@ -130,10 +130,21 @@ func (t *Taps) Set(rules []Rule) error {
 		k.ctx, k.stop = context.WithCancel(t.ctx)
 		fresh = append(fresh, k)
 	}
+	gone := slices.DeleteFunc(slices.Clone(before), func(k *tapper) bool { return slices.Contains(next, k) })
 	t.mu.Lock()
+	// At no time may a rule that changes look as if it owed nothing: the others would bring the owner's position past what it
+	// does owe. So its queue serves on, while the requests of the old rule end and after.
+	for _, was := range gone {
+		i := slices.IndexFunc(fresh, func(k *tapper) bool {
+			return was.rule.Cursor() == k.rule.Cursor() && was.rule.Source == k.rule.Source
+		})
+		if i >= 0 {
+			was.queue.lanes, was.queue.turns = fresh[i].queue.lanes, fresh[i].queue.turns
+			fresh[i].queue = was.queue
+		}
+	}
 	t.tappers = append(next, fresh...)
 	t.mu.Unlock()
-	gone := slices.DeleteFunc(slices.Clone(before), func(k *tapper) bool { return slices.Contains(next, k) })
 	for _, k := range gone {
 		k.stop()
 	}
@@ -142,11 +153,7 @@ func (t *Taps) Set(rules []Rule) error {
 	}
 	t.mu.Lock()
 	for _, k := range fresh {
-		for _, was := range gone {
-			if was.rule.Cursor() == k.rule.Cursor() && was.rule.Source == k.rule.Source {
-				k.queue.takeOver(&was.queue)
-			}
-		}
+		k.queue.failures = 0 // its target may be another
 	}
 	t.mu.Unlock()
 	for _, k := range fresh {

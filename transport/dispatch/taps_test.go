@@ -32,7 +32,8 @@ type tapWorld struct {
 	refuse   map[string]int // by path: requests to refuse
 	page     int            // publishes that one read gives
 	reads    int
-	answer   func() (takes bool) // before refuse; nil takes all
+	answer   func() (takes bool)      // before refuse; nil takes all
+	slow     map[string]time.Duration // by path: what a request takes, though it be given up
 	requests []tapRequest
 }
 
@@ -46,7 +47,7 @@ type tapRequest struct {
 func newTapWorld(t *testing.T, rules ...Rule) *tapWorld {
 	w := &tapWorld{
 		t: t, epoch: 1, kept: map[string][]*channel.Delivery{}, from: map[string]int{}, counts: map[string]channel.Counts{},
-		told: map[string]string{}, refuse: map[string]int{}, page: 2,
+		told: map[string]string{}, refuse: map[string]int{}, slow: map[string]time.Duration{}, page: 2,
 	}
 	w.taps = NewTaps(TapsConfig{Source: w, Client: &http.Client{Transport: w}, Site: func() string { return "here" }})
 	if err := w.taps.Set(rules); err != nil {
@@ -57,6 +58,10 @@ func newTapWorld(t *testing.T, rules ...Rule) *tapWorld {
 
 func (w *tapWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, _ := io.ReadAll(r.Body)
+	w.mu.Lock()
+	slow := w.slow[r.URL.Path]
+	w.mu.Unlock()
+	time.Sleep(slow)
 	takes := w.answer == nil || w.answer()
 	w.mu.Lock()
 	defer w.mu.Unlock()
