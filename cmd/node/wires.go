@@ -222,6 +222,15 @@ func (l eventLog) Folded(after uint64, limit int) (gap dispatch.Event, events []
 	return dispatch.Event{Kind: dispatch.Gap, ID: g.ID, From: g.From, To: g.To}, eventsOf(evs), nil
 }
 
+// SetCursor implements dispatch.EventLog.
+func (l eventLog) SetCursor(ctx context.Context, name string, seq uint64) error {
+	err := l.Store.SetCursor(ctx, name, seq)
+	if errors.Is(err, raftstore.ErrNoCursor) {
+		return fmt.Errorf("%w: %w", dispatch.ErrNoCursor, err)
+	}
+	return err
+}
+
 func eventsOf(evs []raftstore.Event) []dispatch.Event {
 	if len(evs) == 0 {
 		return nil

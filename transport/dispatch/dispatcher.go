@@ -322,22 +322,29 @@ func (d *Dispatcher) dropOld(ctx context.Context) {
 	if d.config.Settled != nil && insist(ctx, &d.config, "know all rules", d.config.Settled) != nil {
 		return
 	}
-	there := make(map[string]bool)
-	for _, s := range d.senders() {
-		there[s.rule.Cursor()] = true
-	}
 	for name := range d.config.Log.Cursors() {
-		if there[name] {
-			continue
-		}
-		err := insist(ctx, &d.config, "drop cursor", func(ctx context.Context) error {
-			return d.config.Log.DropCursor(ctx, name)
+		dropped := false
+		err := insist(ctx, &d.config, "drop cursor", func(ctx context.Context) (err error) {
+			if d.serves(name) { // asked before each attempt: the rule may come back meanwhile
+				return nil
+			}
+			err = d.config.Log.DropCursor(ctx, name)
+			dropped = err == nil
+			return err
 		})
 		if err != nil {
 			return
 		}
+		if !dropped {
+			continue
+		}
 		d.config.Logger.Info("dropped the cursor of a rule that is not there any more", "cursor", name)
 	}
+}
+
+// serves says whether there is a rule with that cursor.
+func (d *Dispatcher) serves(cursor string) bool {
+	return slices.ContainsFunc(d.senders(), func(s *sender) bool { return s.rule.Cursor() == cursor })
 }
 
 // insist calls fn until it succeeds or ctx ends.

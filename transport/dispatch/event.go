@@ -1,6 +1,9 @@
 package dispatch
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Kind is what happened to a channel.
 type Kind uint8
@@ -59,6 +62,9 @@ type Event struct {
 // beyond that cannot be known to the sink, so when the log gives events up it can leave out what nobody knows of.
 const Reach = 1 << 14
 
+// ErrNoCursor says that the log has no cursor of that name: somebody dropped it.
+var ErrNoCursor = errors.New("no such cursor")
+
 // EventLog is the replicated log that events are read from and cursors are kept in. All methods are called from several
 // goroutines. Those that take a context return soon after it ends.
 type EventLog interface {
@@ -74,7 +80,8 @@ type EventLog interface {
 	WaitEvents(ctx context.Context, after uint64) error
 	// EnsureCursor returns the cursor of that name, creating it before the oldest retained event if there is none.
 	EnsureCursor(ctx context.Context, name string) (uint64, error)
-	// SetCursor commits that everything up to seq is done. A cursor never moves back: a lower seq changes nothing.
+	// SetCursor commits that everything up to seq is done. A cursor never moves back: a lower seq changes nothing. The error
+	// is ErrNoCursor where there is no cursor of that name.
 	SetCursor(ctx context.Context, name string, seq uint64) error
 	// RewindCursor commits that everything behind seq is to be done again. A cursor that has not got there stays where it
 	// is; it refuses to go where events are gone.

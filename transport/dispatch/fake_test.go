@@ -24,6 +24,7 @@ type fakeLog struct {
 	more    chan struct{} // closed and replaced when events come
 	strict  bool          // Events refuses to begin behind events that are gone
 	fail    error         // what every operation on cursors and Events returns, when set
+	drop    func() error  // what becomes of DropCursor, when set; may take its time
 	sets    int
 }
 
@@ -127,6 +128,9 @@ func (l *fakeLog) SetCursor(_ context.Context, name string, seq uint64) error {
 	if l.fail != nil {
 		return l.fail
 	}
+	if _, ok := l.cursors[name]; !ok {
+		return ErrNoCursor
+	}
 	l.sets++
 	l.cursors[name] = max(l.cursors[name], seq)
 	return nil
@@ -146,6 +150,11 @@ func (l *fakeLog) RewindCursor(_ context.Context, name string, seq uint64) error
 }
 
 func (l *fakeLog) DropCursor(_ context.Context, name string) error {
+	if l.drop != nil {
+		if err := l.drop(); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.cursors, name)

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ type work struct {
 	badRead int       // failed reads in a row
 	limp    bool      // some request failed and none has been accepted since
 	gap     gap
+	dropped uint64 // what the cursor was to be set to when it turned out to be gone; 0 while it is there
 }
 
 // run sends the rule's events until ctx ends. All it started has ended when it returns.
@@ -84,27 +86,28 @@ func (s *sender) run(ctx context.Context) {
 		return
 	}
 	defer sink.close()
-	for ctx.Err() == nil {
-		s.pass(ctx, sink)
+	for from := s.rule.After; ctx.Err() == nil; {
+		from = max(s.rule.After, s.pass(ctx, sink, from))
 	}
 }
 
-// pass sends what is behind the cursor in the log, until ctx ends or somebody moves the cursor back. For that everything
-// in flight must have ended: it knows only the way forward.
-func (s *sender) pass(ctx context.Context, sink sink) {
+// pass sends what is behind the cursor in the log, until ctx ends or somebody moves the cursor back or drops it. For that
+// everything in flight must have ended: it knows only the way forward. Where there is no cursor it begins behind from, or
+// with the oldest event there is if that is later. It returns how far it had come when the cursor was dropped, otherwise 0.
+func (s *sender) pass(ctx context.Context, sink sink, from uint64) (reached uint64) {
 	var cursor uint64
 	_, there := s.config.Log.Cursors()[s.rule.Cursor()]
 	err := insist(ctx, s.config, "ensure cursor", func(ctx context.Context) (err error) {
 		cursor, err = s.config.Log.EnsureCursor(ctx, s.rule.Cursor())
-		if err == nil && !there && s.rule.After > cursor {
-			if err = s.config.Log.SetCursor(ctx, s.rule.Cursor(), s.rule.After); err == nil {
-				cursor = s.rule.After
+		if err == nil && !there && from > cursor {
+			if err = s.config.Log.SetCursor(ctx, s.rule.Cursor(), from); err == nil {
+				cursor = from
 			}
 		}
 		return err
 	})
 	if err != nil {
-		return
+		return 0
 	}
 	working, stop := context.WithCancel(ctx)
 	w := &work{
@@ -119,10 +122,11 @@ func (s *sender) pass(ctx context.Context, sink sink) {
 			return s.config.Log.RewindCursor(ctx, s.rule.Cursor(), replay.cursor)
 		})
 	}
+	return w.dropped
 }
 
-// loop does what there is to do, then waits for a report or for the time the pump asked for. It returns when ctx ends, or
-// with a request to replay.
+// loop does what there is to do, then waits for a report or for the time the pump asked for. It returns when ctx ends or
+// the cursor is gone, or with a request to replay.
 func (w *work) loop() *replay {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -142,6 +146,9 @@ func (w *work) loop() *replay {
 			return &r
 		case r := <-w.reports:
 			w.report(time.Now(), r)
+			if w.dropped > 0 {
+				return nil
+			}
 		case <-wait:
 		}
 	}
@@ -231,6 +238,9 @@ func (w *work) report(now time.Time, r any) {
 		w.onGapTold(now, r.err)
 	case commitDone:
 		w.pump.settled(now, r.seq, r.err, w.config.Rand())
+		if errors.Is(r.err, ErrNoCursor) {
+			w.dropped = r.seq
+		}
 		if r.err != nil && w.ctx.Err() == nil {
 			w.config.Logger.Warn("cannot commit a cursor; trying again",
 				"cursor", w.rule.Cursor(), "seq", r.seq, "err", r.err)
