@@ -149,7 +149,8 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 		before = protocol.ModeCounts(a.granted)
 	}
 	ch := a.ch
-	if a.inWait {
+	waited := a.inWait // for what this one asks for as well: it is not confirmed yet, and does not flow
+	if waited {
 		ch.unwait(a)
 	}
 	if a.lostTrack(o) {
@@ -168,7 +169,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 		ch.counts[i] += after[i] - before[i]
 	}
 	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
-	if a.attached && before == after && !watched && !a.watches() {
+	if a.attached && !waited && before == after && !watched && !a.watches() {
 		s.sendAttachedAgain(a, a.stands())
 		s.sync(a)
 		return

@@ -185,6 +185,16 @@ func TestOutboxLimitAndSeal(t *testing.T) {
 	if got := o.append([]byte("1"), 10); got != overflow {
 		t.Errorf("got %v", got)
 	}
+	var idle outbox // a frame larger than the limit is no sign of a slow reader, unless others wait already
+	if got := idle.append(make([]byte, 161), 10); got != overflow {
+		t.Errorf("a frame of any size: got %v", got)
+	}
+	if got := idle.append(make([]byte, 160), 10); got != urgent && got != first {
+		t.Errorf("a large frame: got %v", got)
+	}
+	if got := idle.append([]byte("1"), 10); got != overflow {
+		t.Errorf("behind a large frame: got %v", got)
+	}
 	o.seal([]byte("the end, whatever the limit"), true)
 	if got := o.append([]byte("1"), 10); got != queued {
 		t.Errorf("got %v", got)

@@ -379,3 +379,50 @@ func TestOccupancyComesBehindTheMembers(t *testing.T) {
 		})
 	}
 }
+
+// A frame of many members is measured as a publish is: every member may be small enough, and all of them too much.
+func TestPresenceFrameIsMeasured(t *testing.T) {
+	bubbleWith(t, func(c *GatewayConfig) { c.MaxMessageSize = 1000 }, func(t *testing.T, w *world, format string) {
+		c := w.connect(format)
+		defer c.close()
+		c.attach("room", nil)
+		says := func(serial int64, n int) {
+			var members []channel.Member
+			for i := range n {
+				members = append(members, channel.Member{
+					Action: channel.Enter, ClientID: fmt.Sprint("client-", i), Kind: channel.StringData, Data: []byte(strings.Repeat("x", 300)),
+				})
+			}
+			c.send(protocol.AppendClientPresence(nil, c.f, "room", serial, members...))
+		}
+		says(0, 4)
+		if pm := c.expect(protocol.ActionNack); pm.Error.Code != protocol.CodeTooLarge || !strings.Contains(pm.Error.Message, "1232 bytes, the limit is 1000") {
+			t.Errorf("got %v", pm.Error)
+		}
+		says(1, 3)
+		c.expect(protocol.ActionPresence)
+		c.expect(protocol.ActionAck)
+	})
+}
+
+// Members whose page is larger than what may wait for a connection do not end those that read.
+func TestLargePageReachesWhoReads(t *testing.T) {
+	bubbleWith(t, func(c *GatewayConfig) { c.OutboxBytes = 64 << 10 }, func(t *testing.T, w *world, format string) {
+		data := []byte(strings.Repeat("\x01", 20<<10)) // six times as much in JSON
+		w.owner.set(func(o *owner) {
+			for _, conn := range []string{"far-1", "far-2", "far-3", "far-4"} {
+				o.members["room"] = append(o.members["room"], channel.Member{
+					Action: channel.Present, ConnID: conn, ClientID: "guest", ID: conn + ":0:0", Kind: channel.StringData, Data: data,
+				})
+			}
+		})
+		c := w.connect(format)
+		defer c.close()
+		c.ws.SetReadLimit(1 << 20)
+		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room"}))
+		c.expect(protocol.ActionAttached)
+		if pm := c.expect(protocol.ActionSync); len(pm.Presence) != 4 {
+			t.Errorf("%d members", len(pm.Presence))
+		}
+	})
+}

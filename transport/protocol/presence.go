@@ -54,6 +54,15 @@ func canonicalMember(out *channel.Member, in *Message, connID string, maxSize in
 	return nil
 }
 
+// MembersSize is how large members are together, as the size limit counts them.
+func MembersSize(members []channel.Member) (n int) {
+	for i := range members {
+		m := &members[i]
+		n += len(m.ClientID) + len(m.Data) + len(m.Extras)
+	}
+	return n
+}
+
 // AppendPresence appends the PRESENCE frame of a delivery for an attachment.
 func AppendPresence(dst []byte, f Format, attachment string, d *channel.Delivery) []byte {
 	w, outer := begin(dst, f, ActionPresence)
