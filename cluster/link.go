@@ -49,8 +49,10 @@ type peerLink struct {
 	addrs   []string // where the peer may be reached, best first
 	out     *outbound
 	in      *inbound
-	session uint64 // 0: the link is down
-	order   uint64 // counts connections of both directions
+	session uint64             // 0: the link is down; set by begin
+	lasts   context.Context    // ends with the session; nil when there is none
+	over    context.CancelFunc // ends lasts
+	order   uint64             // counts connections of both directions
 	health  health
 	refusal string // last one logged
 }
@@ -133,15 +135,15 @@ func (p *peerLink) settle(changed bool) {
 		} else {
 			p.in.conn.Close()
 		}
-		p.session = 0
+		p.begin(0)
 		return
 	}
 	if p.out == nil || p.in == nil {
-		p.session = 0
+		p.begin(0)
 		return
 	}
 	if changed || p.session == 0 {
-		p.session = p.links.session.Add(1)
+		p.begin(p.links.session.Add(1))
 	}
 	select {
 	case <-p.in.pair:
@@ -150,11 +152,33 @@ func (p *peerLink) settle(changed bool) {
 	}
 }
 
+// begin ends the session and begins another, or none (0). Called with mu held.
+func (p *peerLink) begin(session uint64) {
+	if p.over != nil {
+		p.over()
+		p.lasts, p.over = nil, nil
+	}
+	if p.session = session; session != 0 {
+		p.lasts, p.over = context.WithCancel(p.links.ctx)
+	}
+}
+
+// during is the session and a context that lasts as long, for a request that came just now. Before this end knows of the
+// session that the other end asks in, it is 0 and ctx, that of the connection.
+func (p *peerLink) during(ctx context.Context) (context.Context, uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == 0 {
+		return ctx, 0
+	}
+	return p.lasts, p.session
+}
+
 // reset ends both connections, so that a new session begins at both ends.
 func (p *peerLink) reset() {
 	p.mu.Lock()
 	out, in := p.out, p.in
-	p.session = 0
+	p.begin(0)
 	p.mu.Unlock()
 	if out != nil {
 		out.fail(errLinkReset)

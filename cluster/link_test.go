@@ -416,6 +416,7 @@ func TestRequests(t *testing.T) {
 			e.servers[1] = func(_ context.Context, from Peer, m []byte) ([]byte, error) {
 				return append([]byte(from.Node+":"), m...), nil
 			}
+			e.servers[kindRenew] = e.servers[1]
 			e.servers[2] = func(context.Context, Peer, []byte) ([]byte, error) { return nil, errors.New("no luck") }
 			e.servers[3] = func(ctx context.Context, _ Peer, _ []byte) ([]byte, error) {
 				started <- struct{}{}
@@ -468,11 +469,17 @@ func TestRequests(t *testing.T) {
 		if _, err := a.request(t.Context(), "n2", 1, nil); !errors.Is(err, ErrBusy) {
 			t.Errorf("one too many: %v", err)
 		}
+		if got, err := a.request(t.Context(), "n2", kindRenew, []byte("x")); err != nil || string(got) != "n1:x" {
+			t.Errorf("the cluster's own request: %q, %v", got, err)
+		}
 		a.peer("n2").reset()
 		wg.Wait()
 		for range servingMax {
 			if err := <-errs; !errors.Is(err, ErrLinkDown) {
 				t.Errorf("over a broken link: %v", err)
+			}
+			if err := <-given; !errors.Is(err, context.Canceled) {
+				t.Errorf("over a broken link the handler saw %v", err)
 			}
 		}
 		a.requests.mu.Lock()
@@ -480,6 +487,40 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%d requests stay open", n)
 		}
 		a.requests.mu.Unlock()
+	})
+}
+
+// The handler learns that the asker has given up also when only the way back broke, which no request came over.
+func TestRequestsEndWithTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		defer p.close()
+		a, b := p.open("n1", "b1", "c", nil), p.open("n2", "b1", "c", nil)
+		started, given := make(chan struct{}), make(chan error, 1)
+		b.servers[1] = func(ctx context.Context, _ Peer, _ []byte) ([]byte, error) {
+			close(started)
+			<-ctx.Done()
+			given <- ctx.Err()
+			return []byte("late"), nil
+		}
+		_, session := p.meet("n1", "n2")
+		asked := make(chan error, 1)
+		go func() {
+			_, err := a.request(t.Context(), "n2", 1, nil)
+			asked <- err
+		}()
+		<-started
+		way := b.peer("n1")
+		way.mu.Lock()
+		way.out.fail(errLinkReset)
+		way.mu.Unlock()
+		if err := <-asked; !errors.Is(err, ErrLinkDown) {
+			t.Errorf("the asker saw %v", err)
+		}
+		if err := <-given; !errors.Is(err, context.Canceled) {
+			t.Errorf("the handler saw %v", err)
+		}
+		b.awaitSession(t, "n1", session)
 	})
 }
 

@@ -183,7 +183,9 @@ func (l *links) accept(conn net.Conn) {
 	in := &inbound{conn: conn, from: h.from, cluster: h.clusterID, pair: make(chan struct{}), done: make(chan struct{})}
 	in.heard.Store(int64(l.now()))
 	p.took(in, h.addr)
-	err = p.receive(l.ctx, in)
+	ctx, cancel := context.WithCancel(l.ctx)
+	err = p.receive(ctx, in)
+	cancel()
 	l.log.Debug("inbound link ended", "peer", h.from.Node, "reason", err)
 	p.lost(in)
 }

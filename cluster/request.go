@@ -24,7 +24,7 @@ func (e *RemoteError) Error() string { return e.Text }
 
 const (
 	requestsMax    = 1 << 16          // open ones of this node
-	servingMax     = 256              // of one peer, being served at once
+	servingMax     = 256              // of one peer, being served at once; the cluster's own kinds have as many again
 	requestTimeout = 30 * time.Second // when the caller's context has no deadline
 )
 
@@ -35,8 +35,17 @@ type requests struct {
 	open   map[uint64]*call
 	closed bool
 
-	serving map[string]int // by peer: requests of others being served here
+	serving map[place]int // requests of others being served here
 }
+
+// place is what requests being served are counted by. Those of the cluster itself have places of their own: a peer whose
+// application asks more than is served in time still renews its lease.
+type place struct {
+	node string
+	own  bool
+}
+
+func placeOf(node string, kind byte) place { return place{node, kind >= kindReserved} }
 
 type call struct {
 	node string
@@ -49,7 +58,7 @@ type result struct {
 }
 
 func newRequests() *requests {
-	return &requests{open: map[uint64]*call{}, serving: map[string]int{}}
+	return &requests{open: map[uint64]*call{}, serving: map[place]int{}}
 }
 
 func (r *requests) add(node string) (uint64, *call, error) {
@@ -128,21 +137,21 @@ func (r *requests) dropAll() {
 }
 
 // enter takes one of a peer's places among the requests being served.
-func (r *requests) enter(node string) bool {
+func (r *requests) enter(at place) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.serving[node] >= servingMax {
+	if r.closed || r.serving[at] >= servingMax {
 		return false
 	}
-	r.serving[node]++
+	r.serving[at]++
 	return true
 }
 
-func (r *requests) leave(node string) {
+func (r *requests) leave(at place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.serving[node]--; r.serving[node] == 0 {
-		delete(r.serving, node)
+	if r.serving[at]--; r.serving[at] == 0 {
+		delete(r.serving, at)
 	}
 }
 
@@ -187,23 +196,32 @@ func (l *links) requestSelf(ctx context.Context, kind byte, payload []byte) ([]b
 	return fn(ctx, l.me, payload)
 }
 
-// serveRequest starts the handler of a request and sends its answer.
+// serveRequest starts the handler of a request and sends its answer. ctx ends with the connection that brought it; the
+// handler's ends with the session, since the asker gave up then.
 func (l *links) serveRequest(ctx context.Context, from Peer, f frame) {
 	id := binary.LittleEndian.Uint64(f.payload)
 	timeout := time.Duration(binary.LittleEndian.Uint32(f.payload[8:])) * time.Millisecond
-	fn := l.servers[f.kind]
+	var session uint64
+	if p := l.peer(from.Node); p != nil {
+		ctx, session = p.during(ctx)
+	}
+	respond := func(status byte, body []byte) {
+		prefix := binary.LittleEndian.AppendUint64(make([]byte, 0, responsePrefix), id)
+		l.send(from.Node, session, frameResponse, status, prefix, body) // when the session is over, the asker has noticed
+	}
+	fn, at := l.servers[f.kind], placeOf(from.Node, f.kind)
 	switch {
 	case fn == nil:
 		l.count.framesUnhandled.Add(1)
-		l.respond(from.Node, id, statusError, fmt.Appendf(nil, "cluster: nobody serves requests of kind %d", f.kind))
+		respond(statusError, fmt.Appendf(nil, "cluster: nobody serves requests of kind %d", f.kind))
 		return
-	case !l.requests.enter(from.Node):
+	case !l.requests.enter(at):
 		l.count.requestsRefused.Add(1)
-		l.respond(from.Node, id, statusBusy, nil)
+		respond(statusBusy, nil)
 		return
 	}
 	l.wg.Go(func() {
-		defer l.requests.leave(from.Node)
+		defer l.requests.leave(at)
 		ctx, cancel := context.WithTimeout(ctx, min(timeout, requestTimeout))
 		defer cancel()
 		body, err := fn(ctx, from, f.payload[requestPrefix:])
@@ -211,15 +229,9 @@ func (l *links) serveRequest(ctx context.Context, from Peer, f frame) {
 			err = fmt.Errorf("cluster: an answer of %d bytes is too large", len(body))
 		}
 		if err != nil {
-			l.respond(from.Node, id, statusError, []byte(err.Error()))
+			respond(statusError, []byte(err.Error()))
 			return
 		}
-		l.respond(from.Node, id, statusOK, body)
+		respond(statusOK, body)
 	})
-}
-
-// respond sends an answer; when the link is down, the asker has noticed.
-func (l *links) respond(node string, id uint64, status byte, body []byte) {
-	prefix := binary.LittleEndian.AppendUint64(make([]byte, 0, responsePrefix), id)
-	l.send(node, 0, frameResponse, status, prefix, body)
 }

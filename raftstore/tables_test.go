@@ -287,3 +287,23 @@ func FuzzTables(f *testing.F) {
 		}
 	})
 }
+
+// Writes that fail together spread out, and ask less and less often.
+func TestTablePause(t *testing.T) {
+	for try, want := range []time.Duration{20, 40, 80, 160, 320, 320, 320} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			d := tablePause(try)
+			if d < want*time.Millisecond*3/4 || d > want*time.Millisecond*5/4 {
+				t.Errorf("try %d: %v, want %dms or a quarter less or more", try, d, want)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 50 {
+			t.Errorf("try %d: %d different pauses of 100", try, len(seen))
+		}
+	}
+	if d := tablePause(1 << 40); d > tableRetryMax*5/4 {
+		t.Errorf("after very many: %v", d)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -27,8 +28,18 @@ type Row struct {
 // ErrExists refuses a Put with IfAbsent.
 var ErrExists = errors.New("the row is there already")
 
-// tableRetry is the pause before a write is tried again that found no leader.
-const tableRetry = 20 * time.Millisecond
+// A write that found no leader, or one too busy, is tried again after a pause, each time one twice as long.
+const (
+	tableRetry    = 20 * time.Millisecond
+	tableRetryMax = 320 * time.Millisecond
+)
+
+// tablePause is the pause before a try (0: the first one after a failure), by chance up to a quarter shorter or longer: who
+// failed together does not come again together.
+func tablePause(try int) time.Duration {
+	d := min(tableRetry<<min(try, 10), tableRetryMax)
+	return d*3/4 + rand.N(d/2)
+}
 
 // Put writes a row, from any node, and returns when this node has applied it. It tries until it knows the outcome or ctx
 // or ApplyTimeout ends, then with ErrUnknownOutcome. A repeat under the hood is safe: with IfAbsent the same value counts
@@ -133,7 +144,7 @@ func (s *Store) writeTable(ctx context.Context, c *tableChange) (tableVerdict, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.ApplyTimeout)
 	defer cancel()
-	for {
+	for try := 0; ; try++ {
 		v, err := s.tryTable(ctx, c)
 		if err == nil && c.NoWait {
 			return v, nil
@@ -144,7 +155,7 @@ func (s *Store) writeTable(ctx context.Context, c *tableChange) (tableVerdict, e
 		if errors.Is(err, ErrClosed) && s.ctx.Err() != nil {
 			return tableVerdict{}, ErrClosed
 		}
-		t := time.NewTimer(tableRetry)
+		t := time.NewTimer(tablePause(try))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
