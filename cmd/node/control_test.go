@@ -274,6 +274,17 @@ func TestRulesAtRunTime(t *testing.T) {
 	}
 }
 
+// A rule whose source becomes one that owners serve is not served from the log any longer.
+func TestRuleGetsAnotherSource(t *testing.T) {
+	n := run(t, settings(t.TempDir())).ready()
+	hook := newSink(t)
+	n.steer("POST", "/apps/demo/rules", fmt.Sprintf(`{"id":"hook","source":"channel.state","target":{"url":%q}}`, hook.URL), 201, nil)
+	n.occupy("a")
+	n.until("the event", func() bool { return slices.Equal(hook.got(), []string{"occupied a"}) })
+	n.steer("PATCH", "/apps/demo/rules/hook", `{"source":"channel.message","target":{"format":"ably"}}`, 200, nil)
+	n.until("no cursor", func() bool { return len(n.boot.Load().store.Cursors()) == 0 })
+}
+
 func TestLimitsAtRunTime(t *testing.T) {
 	n := run(t, settings(t.TempDir())).ready()
 	hook := newSink(t)

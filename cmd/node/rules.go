@@ -47,13 +47,13 @@ func (b *boot) applyRules(before, next *catalog) {
 		if sameRules(&was, &is) {
 			continue
 		}
-		there := map[string]bool{}
+		there := map[string]bool{} // with the dispatcher
 		for _, r := range b.rulesOfApp(&is) {
-			there[r.ID] = true
 			if dispatch.IsTap(r.Source) {
 				tapped = true
 				continue
 			}
+			there[r.ID] = true
 			if err := b.dispatcher.Put(r); err != nil {
 				b.log.Error("a rule cannot be served", "app", r.App, "rule", r.ID, "err", err)
 			}
