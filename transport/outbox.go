@@ -13,6 +13,10 @@ const (
 	keepFrames = 16
 	// stallTimeout ends a connection whose socket takes nothing for so long. A peer that is gone is found earlier, by pings.
 	stallTimeout = 30 * time.Second
+	// largestFrame is how many times the limit of an outbox one frame may have. A frame as large as clients can make one
+	// comes to some megabytes: a publish, a page of members or a summary of control characters, each of which has six bytes
+	// in JSON.
+	largestFrame = 16
 )
 
 // outbox is what has been sent to one connection and not yet handed to its socket. Frames are immutable and shared
@@ -39,14 +43,15 @@ const (
 	overflow                 // the outbox is full: the frame was not taken
 )
 
-// append queues a frame. limit bounds what may be pending, in bytes.
+// append queues a frame. limit bounds what may be pending, in bytes. Being slow is a matter of what waits already: one
+// frame counts for half of the limit at most, so that none ends a connection that keeps up, however large it is.
 func (o *outbox) append(frame []byte, limit int) appended {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.sealed || o.broken {
 		return queued
 	}
-	if o.bytes+len(frame) > limit {
+	if o.bytes+min(len(frame), limit/2) > limit || len(frame) > largestFrame*limit {
 		return overflow
 	}
 	return o.put(frame)

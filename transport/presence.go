@@ -83,6 +83,10 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 	if err != nil {
 		return nil, nil, c.measured(err)
 	}
+	if size, most := protocol.MembersSize(members), c.maxSize(); most > 0 && size > most {
+		return nil, nil, c.measured(protocol.Errorf(protocol.CodeTooLarge,
+			"the presence frame has %d bytes, the limit is %d; say it in several frames", size, most))
+	}
 	if err := c.identity.ClaimMembers(members); err != nil {
 		return nil, nil, err
 	}
