@@ -189,6 +189,57 @@ func TestAttachInPlace(t *testing.T) {
 	})
 }
 
+// What an ATTACH adds is not there before the owner has confirmed it, and it is once it has, however often it is asked for
+// meanwhile and whether an ATTACH or an AUTH brought it.
+func TestAttachAgainWhileUnconfirmed(t *testing.T) {
+	const less = `{"*":["publish"]}`
+	tokenBubble(t, func(t *testing.T, w *world, format string, issue issuer) {
+		again := func(c *client) {
+			c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", Flags: protocol.ModePublish | protocol.ModeSubscribe}))
+		}
+		for name, widen := range map[string]func(c *client){
+			"ATTACH": again,
+			"AUTH": func(c *client) {
+				c.auth(issue("demo.root", "", 0, ""))
+				c.expect(protocol.ActionConnected)
+			},
+		} {
+			first, capability := protocol.ModePublish, ""
+			if name == "AUTH" {
+				first, capability = protocol.ModePublish|protocol.ModeSubscribe, less
+			}
+			w.owner.set(func(o *owner) { o.manual = false })
+			c := w.connect(withToken(format, issue("demo.root", "", 0, capability)))
+			c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", Flags: first}))
+			if pm := c.expect(protocol.ActionAttached); pm.Flags.Modes() != protocol.ModePublish {
+				t.Fatalf("%s: begins with modes %x", name, pm.Flags.Modes())
+			}
+			synctest.Wait()
+			w.owner.set(func(o *owner) { o.manual, o.heard = true, nil })
+			widen(c)
+			was, _ := await1(t, w.owner, func(r *channel.Register) bool { return r.Confirm })
+			again(c)
+			r, h := await1(t, w.owner, func(r *channel.Register) bool { return r.Confirm })
+			say := func(m channel.ToGateway) { w.g.FromOwner(h.route.Node, h.part, h.route.Epoch, m) }
+			say(&channel.Registered{App: r.App, Name: r.Name, Version: was.Version})
+			c.quiet()
+			say(&channel.Registered{App: r.App, Name: r.Name, Version: r.Version})
+			pm := c.expect(protocol.ActionAttached)
+			if !pm.Flags.Has(protocol.FlagResumed) || pm.Flags.Modes() != protocol.ModePublish|protocol.ModeSubscribe {
+				t.Errorf("%s: flags %x", name, pm.Flags)
+			}
+			w.owner.set(func(o *owner) {
+				say(o.keep(&channel.Publish{App: "demo", Name: "room", ID: name, Messages: []channel.Message{{Name: "heard"}}}))
+			})
+			if pm := c.expect(protocol.ActionMessage); pm.Messages[0].Name != "heard" {
+				t.Errorf("%s: got %+v", name, pm.Messages)
+			}
+			c.quiet()
+			c.close()
+		}
+	})
+}
+
 // A channel that failed at the client does not go on counting here.
 func TestRefusedAttachInPlaceDetaches(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {

@@ -140,6 +140,20 @@ func attaching() []check {
 			c.silent(message)
 			e.within(2*time.Second, "no subscriber counts", func() bool { return e.metrics(1, name).int("subscribers") == 0 })
 		}},
+		{section: "3.3", name: "modes that are asked for twice in a row are there once they are told", run: func(e *env) {
+			c, p := e.connect(0), e.connect(1)
+			for i := range 20 {
+				name := e.name("twice" + number(i))
+				c.attach(name, "flags", modePublish)
+				for range 2 {
+					c.send(m{"action": attach, "channel": name, "flags": modePublish | modeSubscribe})
+				}
+				f := c.expect(attached, "channel", name)
+				e.is("modes", f.int("flags")&modeBits, modePublish|modeSubscribe)
+				p.publish(name, text("a", "b"))
+				c.hear(name)
+			}
+		}},
 		{section: "3.5", name: "names that differ in their qualifier are separate attachments", run: func(e *env) {
 			c := e.connect(0)
 			base := e.name("twice")
