@@ -571,6 +571,9 @@ func (s steering) revokeKey(r *control.Request) (any, error) {
 
 func (s steering) deleteKey(r *control.Request) (any, error) {
 	_, err := s.changeKey(r, func(app *auth.App, k *auth.AppKey) error {
+		if rules := signedWith(app, k.ID); len(rules) > 0 {
+			return control.Conflict("key %q signs what these rules send: %s; change their target.signing_key or delete them, then delete the key", k.ID, strings.Join(rules, ", "))
+		}
 		app.Keys = slices.DeleteFunc(app.Keys, func(one auth.AppKey) bool { return one.ID == k.ID })
 		return nil
 	})

@@ -30,7 +30,7 @@ func shownPart(id string, about map[string]any, source string, createdMs, modifi
 
 // settled is a part without what only the API says of it, so that what was shown can be sent back.
 func settled(in map[string]any) map[string]any {
-	for _, key := range []string{"kept_in", "created", "modified"} {
+	for _, key := range []string{"kept_in", "created", "modified", "problem"} {
 		delete(in, key)
 	}
 	return in
@@ -227,14 +227,37 @@ func withKeys(file *config.App, app *auth.App) config.App {
 	return out
 }
 
-func showRule(file *config.App, app *auth.App, r *auth.Rule) (map[string]any, error) {
-	rule, problems := ruleOf(file, app, r)
-	if len(problems) > 0 {
-		return nil, errors.New(problems[0].String())
+// showRule shows a rule that cannot be served as the log has it, and why.
+func showRule(file *config.App, app *auth.App, r *auth.Rule) map[string]any {
+	about := map[string]any{}
+	if rule, problems := ruleOf(file, app, r); len(problems) == 0 {
+		about = config.Document(rule)
+	} else {
+		if kept, err := decodeMap(r.Config); err == nil {
+			about = kept
+		}
+		if target, ok := about["target"].(map[string]any); ok {
+			delete(target, "secrets")
+		}
+		about["problem"] = problems[0].String()
 	}
-	out := shownPart(r.ID, config.Document(rule), inLog, r.CreatedMs, r.ModifiedMs)
-	out["enabled"] = !r.Disabled
-	return out, nil
+	about["enabled"] = !r.Disabled
+	return shownPart(r.ID, about, inLog, r.CreatedMs, r.ModifiedMs)
+}
+
+// signedWith are the rules of an app, those that are off as well, whose requests a key signs.
+func signedWith(app *auth.App, key string) (rules []string) {
+	for i := range app.Rules {
+		var kept struct {
+			Target struct {
+				Key string `json:"signing_key"`
+			}
+		}
+		if json.Unmarshal(app.Rules[i].Config, &kept) == nil && kept.Target.Key == key {
+			rules = append(rules, app.Rules[i].ID)
+		}
+	}
+	return rules
 }
 
 func showFileRule(r config.Rule) map[string]any {
@@ -275,11 +298,7 @@ func (s steering) listRules(r *control.Request) (any, error) {
 		}
 	}
 	for i := range app.Rules {
-		one, err := showRule(file, &app, &app.Rules[i])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one)
+		list = append(list, showRule(file, &app, &app.Rules[i]))
 	}
 	return list, nil
 }
@@ -294,7 +313,7 @@ func (s steering) getRule(r *control.Request) (any, error) {
 		return showFileRule(*one), nil
 	}
 	if one := findRule(&app, id); one != nil {
-		return showRule(file, &app, one)
+		return showRule(file, &app, one), nil
 	}
 	return nil, control.NotFound("rule", id)
 }
@@ -338,8 +357,8 @@ func (s steering) createRule(r *control.Request) (any, error) {
 		}
 		next.CreatedMs, next.After = time.Now().UnixMilli(), s.b.store.View().LastSeq
 		app.Rules = append(app.Rules, next)
-		out, err = showRule(file, app, &next)
-		return err
+		out = showRule(file, app, &next)
+		return nil
 	})
 	return control.Created(out), err
 }
@@ -362,11 +381,10 @@ func (s steering) updateRule(r *control.Request) (any, error) {
 		if one == nil {
 			return control.NotFound("rule", id)
 		}
-		was, problems := ruleOf(file, app, one)
-		if len(problems) > 0 {
-			return errors.New(problems[0].String())
+		doc, err := decodeMap(one.Config) // need not be a rule that can be served: the change may be what mends it
+		if err != nil {
+			return err
 		}
-		doc := config.Record(was)
 		doc["enabled"] = !one.Disabled
 		next, err := s.readRule(file, app, patch(doc, change))
 		if err != nil {
@@ -374,8 +392,8 @@ func (s steering) updateRule(r *control.Request) (any, error) {
 		}
 		next.CreatedMs, next.After, next.ModifiedMs = one.CreatedMs, one.After, time.Now().UnixMilli()
 		*one = next
-		out, err = showRule(file, app, one)
-		return err
+		out = showRule(file, app, one)
+		return nil
 	})
 	return out, err
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"innkeeper/cmd/node/config"
+	"innkeeper/transport/auth"
 	"innkeeper/transport/protocol"
 )
 
@@ -283,6 +285,45 @@ func TestRuleGetsAnotherSource(t *testing.T) {
 	n.until("the event", func() bool { return slices.Equal(hook.got(), []string{"occupied a"}) })
 	n.steer("PATCH", "/apps/demo/rules/hook", `{"source":"channel.message","target":{"format":"ably"}}`, 200, nil)
 	n.until("no cursor", func() bool { return len(n.boot.Load().store.Cursors()) == 0 })
+}
+
+func TestKeyThatSignsIsNotDeleted(t *testing.T) {
+	n := run(t, settings(t.TempDir())).ready()
+	hook := newSink(t)
+	n.steer("POST", "/apps/demo/keys", `{"id":"sign"}`, 201, nil)
+	n.steer("POST", "/apps/demo/rules", fmt.Sprintf(`{"id":"said","source":"channel.message","target":{"url":%q,"format":"ably","signing_key":"sign"}}`, hook.URL), 201, nil)
+	n.says("DELETE", "/apps/demo/keys/sign", "", 409, `"sign"`, "said", "signing_key")
+	n.steer("PATCH", "/apps/demo/rules/said", `{"target":{"signing_key":null}}`, 200, nil)
+	n.steer("DELETE", "/apps/demo/keys/sign", "", 204, nil)
+}
+
+// A rule that the log has and nobody can serve is shown with the reason, hides no other, and can be mended.
+func TestRuleThatCannotBeRead(t *testing.T) {
+	n := run(t, settings(t.TempDir())).ready()
+	s := steering{n.boot.Load().authority}
+	_, err := s.change(t.Context(), "demo", func(_ *config.App, app *auth.App) error {
+		app.Rules = append(app.Rules, auth.Rule{ID: "said", Config: json.RawMessage(
+			`{"id":"said","source":"channel.message","target":{"url":"http://127.0.0.1:1","format":"ably","signing_key":"lost","secrets":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]}}`)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.steer("POST", "/apps/demo/rules", `{"id":"well","source":"channel.state","target":{"url":"http://127.0.0.1:1"}}`, 201, nil)
+	var rules []map[string]any
+	n.steer("GET", "/apps/demo/rules", "", 200, &rules)
+	if len(rules) != 2 || rules[0]["id"] != "said" || !strings.Contains(fmt.Sprint(rules[0]["problem"]), `"lost"`) || rules[1]["problem"] != nil {
+		t.Errorf("%v", rules)
+	}
+	if strings.Contains(fmt.Sprint(rules), "MfKQ9r8G") {
+		t.Errorf("shows secrets: %v", rules)
+	}
+	n.says("PATCH", "/apps/demo/rules/said", `{"channels":"^chat:"}`, 400, `"lost"`)
+	var rule map[string]any
+	n.steer("PATCH", "/apps/demo/rules/said", `{"target":{"signing_key":null,"secrets":null}}`, 200, &rule)
+	if rule["problem"] != nil {
+		t.Errorf("%v", rule)
+	}
 }
 
 func TestLimitsAtRunTime(t *testing.T) {
