@@ -259,6 +259,7 @@ func (m *metering) takeOver(ctx context.Context, term uint64) error {
 	if _, err := m.b.store.Put(ctx, raftstore.Put{Table: tableMeterTaken, Key: keyTaken, Value: []byte(m.b.id)}); err != nil {
 		return err
 	}
+	m.b.authority.look() // the first sample has to know whose each app is
 	state, _ := meterLog{m.b}.Rows(meter.TableState)
 	next, err := meter.Resume(term, state, m.retention(), m.account)
 	if err != nil {

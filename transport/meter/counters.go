@@ -45,6 +45,13 @@ func (c *Counters) Add(o *Counters) {
 	}
 }
 
+// sub takes o away, as far as it is there.
+func (c *Counters) sub(o *Counters) {
+	for i, v := range o {
+		c[i] -= min(c[i], v)
+	}
+}
+
 // since is how much each counter grew over base. One that went back did not.
 func (c *Counters) since(base *Counters) (d Counters, grew bool) {
 	for i, v := range c {

@@ -21,7 +21,7 @@ const (
 const (
 	// chunks is in how many rows of TableState all series are kept; a row is what is replaced at once.
 	chunks = 16
-	// writeEvery is the longest that what was measured waits for its commit, in ms. A new peak or low does not wait.
+	// writeEvery is the longest that what was measured waits for its commit, in ms. What is urgent does not wait.
 	writeEvery = 5_000
 )
 
@@ -59,6 +59,7 @@ type Meter struct {
 	term      uint64
 	retention Retention
 	account   func(app string) string
+	homes     map[string]string // series of each app's account, as of the last sample
 	chunks    [chunks]chunk
 	pending   []Put    // rows of what is over; written before a state without them is
 	old       []string // keys of the states of former terms, until all of them were written anew
@@ -67,13 +68,14 @@ type Meter struct {
 type chunk struct {
 	series  map[string]*series
 	changed bool   // since it was written
-	urgent  bool   // a new peak or low is in it
+	urgent  bool   // a new peak or low is in it, or an app has changed hands
 	foreign bool   // it is a former leader's and was not written since
 	wroteMs int64  // when it was
 	tick    uint64 // counts changes
 }
 
-// Resume goes on with what former leaders left in TableState. account says whose an app is.
+// Resume goes on with what former leaders left in TableState. account says whose an app is; it may say something else each
+// time.
 func Resume(term uint64, state []Stored, retention Retention, account func(app string) string) (*Meter, error) {
 	m := &Meter{term: term, retention: retention, account: account}
 	for i := range m.chunks {
@@ -142,9 +144,11 @@ func rowGroup(u Unit, name string) string { return string(unitLetters[u]) + "/" 
 func (m *Meter) Sample(nowMs int64, b *Board) {
 	apps := b.Apps()
 	all := make(map[string]Now, 2*len(apps))
+	homes := make(map[string]string, len(apps))
 	for app, v := range apps {
 		all[AppSeries(app)] = v
-		account := AccountSeries(m.account(app))
+		account := AccountSeries(m.account(app)) // asked once: it may change before the counters are looked at
+		homes[app] = account
 		sum := all[account]
 		all[account] = Now{sum.Channels + v.Channels, sum.Connections + v.Connections}
 	}
@@ -163,12 +167,18 @@ func (m *Meter) Sample(nowMs int64, b *Board) {
 		}
 		m.sample(nowMs, name, v)
 	}
+	for app, account := range homes {
+		if was, ok := m.homes[app]; ok && was != account {
+			m.move(app, was, account)
+		}
+	}
+	m.homes = homes
 	for id, k := range b.boots {
 		sums := map[string]*Counters{}
 		for i := range k.apps {
 			a := &k.apps[i]
 			m.count(nowMs, AppSeries(a.ID), id, &a.Counters)
-			account := AccountSeries(m.account(a.ID))
+			account := homes[a.ID]
 			if sums[account] == nil {
 				sums[account] = new(Counters)
 			}
@@ -211,6 +221,26 @@ func (m *Meter) count(nowMs int64, name, boot string, n *Counters) {
 	c := &m.chunks[chunkOf(name)]
 	if c.series[name].count(nowMs, boot, n) {
 		c.changed = true
+		c.tick++
+	}
+}
+
+// move hands an app over to another account: what its boots counted for it stands in the sums of the apps of that account
+// from now on, and no more in those of the account that had it. The rows stay as they are: what is in them was done for
+// that one.
+func (m *Meter) move(app, from, to string) {
+	app = AppSeries(app)
+	for boot, n := range m.chunks[chunkOf(app)].series[app].boots {
+		m.amend(from, boot, n, (*Counters).sub)
+		m.amend(to, boot, n, (*Counters).Add)
+	}
+}
+
+func (m *Meter) amend(account, boot string, n *sum, by func(c, o *Counters)) {
+	c := &m.chunks[chunkOf(account)]
+	if s := c.series[account]; s != nil {
+		by(&s.boot(boot, n.seenMs).counted, &n.counted)
+		c.changed, c.urgent = true, true
 		c.tick++
 	}
 }
@@ -264,7 +294,7 @@ func (e *Entry) App() string {
 	return app
 }
 
-// Due is what is to be written now: what is over, and states that have waited long enough or hold a new peak or low. all writes
+// Due is what is to be written now: what is over, and states that have waited long enough or hold what is urgent. all writes
 // what has changed at once.
 func (m *Meter) Due(nowMs int64, all bool) *Batch {
 	b := &Batch{Puts: slices.Clone(m.pending), rows: len(m.pending), ticks: map[int]uint64{}, nowMs: nowMs}

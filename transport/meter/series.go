@@ -15,7 +15,7 @@ type series struct {
 	atMs  int64           // of the last sample
 	last  Now             // then
 	now   [numUnits]Row   // of the running interval of each unit, without that of the finer units
-	boots map[string]*sum // of what each boot counted, what is in the rows
+	boots map[string]*sum // of what each boot counted for the app, or for all apps of the account, what is in rows
 }
 
 type sum struct {
@@ -85,13 +85,19 @@ func (s *series) sample(nowMs int64, v Now) (extreme bool) {
 	return extreme
 }
 
-// count adds what a boot counted since it was looked at last.
-func (s *series) count(nowMs int64, id string, c *Counters) (grew bool) {
+// boot is what of a boot is in the rows. One that is new here was seen at seenMs.
+func (s *series) boot(id string, seenMs int64) *sum {
 	b := s.boots[id]
 	if b == nil {
-		b = &sum{}
+		b = &sum{seenMs: seenMs}
 		s.boots[id] = b
 	}
+	return b
+}
+
+// count adds what a boot counted since it was looked at last.
+func (s *series) count(nowMs int64, id string, c *Counters) (grew bool) {
+	b := s.boot(id, nowMs)
 	b.seenMs = nowMs
 	d, grew := c.since(&b.counted)
 	if grew {
