@@ -108,6 +108,7 @@ type request struct {
 	then     func(*channel.HistoryResult) // nil for the answer: there is none
 	page     func(*channel.PresencePage)  // likewise
 	hold     *hold                        // of a change of presence that is not answered
+	doubtful bool                         // of a change of presence: it may have been done though it is refused
 	parting  bool                         // a change of members that have left since: not sent again
 	conn     *conn
 	position uint64
@@ -253,6 +254,7 @@ func (s *shard) expireRequests(p *partition, now time.Time) {
 
 func (s *shard) expire(p *partition, r *request) {
 	s.drop(p, r)
+	r.doubtful = true
 	s.complete(r, nil, protocol.Refused(channel.NotOwner))
 }
 

@@ -116,6 +116,8 @@ type hold struct {
 	leaves     map[string]leave // members whose client said that they leave, by client id
 	leavesMost int              // of them before old ones are forgotten
 	changed    bool             // has to be registered
+	amiss      bool             // the owner may know members that there are not, or not know some
+	told       time.Time        // when the owner was told of it last
 	until      time.Time        // lost: the end of it
 	lapse      *time.Timer
 }
@@ -170,8 +172,13 @@ func (s *shard) changePresence(p *partition, o *presenceOrder) {
 	s.request(p, o.r)
 }
 
+// correctEvery is how often an owner is told all members of a connection that has changes under way, at most, because it may
+// know others than there are.
+const correctEvery = time.Second
+
 // presenceAnswered takes in what became of a change. One that was refused may have been done all the same, where the
-// answer was only late: then the owner is told what there should be.
+// answer was only late or the owner was told of it in another way: then it is told what there should be. Mostly it was not,
+// and a client that is refused over and over costs no more than its changes.
 func (s *shard) presenceAnswered(r *request, refused error) {
 	h, c := r.hold, r.message.(*channel.PresenceChange)
 	r.hold = nil
@@ -179,7 +186,10 @@ func (s *shard) presenceAnswered(r *request, refused error) {
 	h.taken = max(h.taken, c.MsgSerial+1)
 	if refused == nil {
 		h.members = c.ApplyTo(h.members)
-	} else if h.whole && h.ch.holds[h.id] == h {
+	}
+	h.amiss = h.amiss || refused != nil && r.doubtful
+	// What is told names the changes under way as if they were done, and so is in doubt again when they are refused.
+	if h.amiss && h.whole && h.ch.holds[h.id] == h && (len(h.pending) == 0 || time.Since(h.told) >= correctEvery) {
 		h.changed = true
 		s.touch(h.ch)
 	}
@@ -269,7 +279,7 @@ func (s *shard) lapse(h *hold) {
 
 // tell is what the owner has to know of a hold. What is said of it after this, it is told as well.
 func (h *hold) tell() channel.Hold {
-	h.changed = false
+	h.changed, h.amiss, h.told = false, false, time.Now()
 	t := channel.Hold{ConnID: h.id, Era: h.era, RemainMs: h.remainMs, Taken: h.taken, Whole: h.whole}
 	if h.conn == nil && !h.fixed {
 		t.State, t.RemainMs = channel.HoldLost, max(time.Until(h.until).Milliseconds(), 1)
@@ -278,6 +288,7 @@ func (h *hold) tell() channel.Hold {
 	if len(h.pending) > 0 {
 		members = maps.Clone(members)
 		for _, r := range h.pending {
+			r.doubtful = true
 			members = r.message.(*channel.PresenceChange).ApplyTo(members)
 		}
 	}

@@ -288,6 +288,66 @@ func TestNewOwnerIsToldOfMembers(t *testing.T) {
 	})
 }
 
+// A change that is refused costs its owner nothing but the answer, unless what became of it is in doubt.
+func TestRefusedChangesDoNotTellOfAllMembers(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		w.warm("room")
+		c := w.connect(format)
+		defer c.close()
+		c.attach("room", nil)
+		c.says(channel.Enter, "room", 0, "alice")
+		c.expect(protocol.ActionPresence)
+		c.expect(protocol.ActionAck)
+		synctest.Wait()
+		serial := int64(1)
+		refused := func(n int) {
+			t.Helper()
+			for range n {
+				c.says(channel.Enter, "room", serial, "bob")
+				serial++
+			}
+			for got := 0; got < n; {
+				got += c.expect(protocol.ActionNack).Count
+			}
+		}
+		w.owner.set(func(o *owner) { o.heard, o.refuse = nil, channel.TooManyMembers })
+		refused(20)
+		synctest.Wait()
+		w.owner.set(func(o *owner) {
+			for _, h := range o.heard {
+				if r, ok := h.m.(*channel.Register); ok && len(r.Holds) > 0 {
+					t.Fatalf("told of all members: %+v", r.Holds)
+				}
+			}
+		})
+		corrected := func() {
+			t.Helper()
+			h := held(t, w, func(h channel.Hold) bool { return h.ConnID == c.id })
+			if !h.Whole || !slices.Equal(clientsOf(h.Members), []string{"alice"}) {
+				t.Errorf("%+v", h)
+			}
+		}
+		// A new owner hears of it before it is asked, and refuses.
+		w.owner.set(func(o *owner) {
+			o.heard, o.silent = nil, func(m channel.ToOwner) bool { _, ok := m.(*channel.PresenceChange); return ok }
+		})
+		c.says(channel.Enter, "room", serial, "bob")
+		serial++
+		await1(t, w.owner, anyOf[*channel.PresenceChange])
+		w.owner.set(func(o *owner) { o.silent = nil })
+		w.route(Route{Node: "n1", Epoch: 2, Session: 2})
+		c.expect(protocol.ActionNack)
+		if h := held(t, w, func(h channel.Hold) bool { return h.ConnID == c.id }); len(h.Members) != 2 {
+			t.Errorf("a new owner is told %+v", h)
+		}
+		corrected()
+		// Without an answer nobody knows.
+		w.owner.set(func(o *owner) { o.heard, o.manual = nil, true })
+		refused(1)
+		corrected()
+	})
+}
+
 // A connection that is attached to a channel under two names is one in its presence: it leaves with the last.
 func TestTwoNamesOneConnection(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, format string) {
