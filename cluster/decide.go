@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"time"
 )
@@ -199,73 +198,4 @@ func (d *desk) announce(change MembershipChange, causes map[Peer]string) {
 	if len(change.Slots) > 0 {
 		d.c.log.Info("partitions placed", "changed", len(change.Slots), "cold", change.Cold)
 	}
-}
-
-// serverChange brings the servers of the log closer to what they should be, one step at a time.
-func (d *desk) serverChange() {
-	if !d.tend || d.busy.server || time.Now().Before(d.retry) {
-		return
-	}
-	d.tend = false
-	step, what := d.nextServerStep()
-	if step == nil {
-		return
-	}
-	d.busy.server = true
-	d.background(serverFor, func(ctx context.Context) func() {
-		err := step(ctx)
-		return func() {
-			d.busy.server = false
-			if err != nil {
-				d.retry = time.Now().Add(retryAfter)
-				d.c.log.Info("a server change failed", "change", what, "reason", err)
-				return
-			}
-			d.c.log.Info("servers changed", "change", what)
-			d.tend = true
-		}
-	})
-}
-
-// nextServerStep adds who is missing, corrects who moved, and gives votes. A server that is in the way of another one at
-// its address goes, if it is nobody any more: it has no vote, is no member and does not ask to be one.
-func (d *desk) nextServerStep() (func(context.Context) error, string) {
-	log := d.c.cfg.Log
-	view, now := log.View(), d.c.cfg.Boottime()
-	want := map[string]string{}
-	for _, m := range view.Members {
-		if m.State == Alive {
-			want[m.Node] = m.Cluster
-		}
-	}
-	for node, j := range d.joiners {
-		want[node] = j.member.Cluster
-	}
-	servers := log.Servers()
-	addrs := map[string]string{}
-	for _, s := range servers {
-		addrs[s.ID] = s.Addr
-	}
-	for _, node := range slices.Sorted(maps.Keys(want)) {
-		if addr, ok := addrs[node]; !ok || addr != want[node] {
-			if i := slices.IndexFunc(servers, func(s Server) bool { return s.Addr == want[node] && s.ID != node }); i >= 0 {
-				former := servers[i]
-				if _, known := view.Member(former.ID); !known && d.joiners[former.ID] == nil && !former.Voter {
-					return func(ctx context.Context) error { return log.Remove(ctx, former.ID) }, "remove " + former.ID + ", whose address " + node + " has"
-				}
-			}
-			return func(ctx context.Context) error { return log.AddNonvoter(ctx, node, want[node]) }, "add " + node + " at " + want[node]
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s, ok := nextVoter(servers, func(id string) bool {
-		m, ok := view.Member(id)
-		at, heard := d.heard[m.Peer()]
-		return ok && m.State == Alive && heard && now-at < joinFresh
-	})
-	if !ok {
-		return nil, ""
-	}
-	return func(ctx context.Context) error { return log.Promote(ctx, s.ID, s.Addr) }, "promote " + s.ID
 }

@@ -35,6 +35,7 @@ type desk struct {
 	withdraws map[Peer]bool // want to hand over what they own
 	prepared  *batch        // of moves, to be committed; nil for none
 	condemned map[Peer]bool // in the commit under way
+	stuck     string        // what tellStuck logged last
 	cold      coldWatch
 	settled   uint64 // version of the view for which there was nothing to plan
 	rested    uint64 // version of the view for which there was nothing to move

@@ -25,6 +25,7 @@ type fakeRaft struct {
 	term    uint64
 	good    time.Time // when the last real leader was last seen with a majority
 	founded int
+	refuse  string               // no server of this id is added
 	watch   func(old, now *View) // called with each commit, f.mu held
 	stop    chan struct{}
 	done    chan struct{}
@@ -339,13 +340,18 @@ func (l *fakeLog) Repartition(ctx context.Context, c Layout) error {
 func (l *fakeLog) AddNonvoter(ctx context.Context, id, addr string) error {
 	return l.lead(ctx, func() error {
 		f := l.raft
+		if id == f.refuse {
+			return errors.New("fake: refused")
+		}
+		for _, s := range f.servers {
+			if s.Addr == addr && s.ID != id {
+				return fmt.Errorf("fake: %s is the address of %s", addr, s.ID)
+			}
+		}
 		for i := range f.servers {
 			if f.servers[i].ID == id {
 				f.servers[i].Addr = addr
 				return nil
-			}
-			if f.servers[i].Addr == addr {
-				return fmt.Errorf("fake: %s is the address of %s", addr, f.servers[i].ID)
 			}
 		}
 		f.servers = append(slices.Clone(f.servers), Server{ID: id, Addr: addr})
