@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,25 +46,48 @@ type EventError struct {
 	StatusCode int    `json:"statusCode"`
 }
 
+// Of a request's headers and query an event tells this much. Requests are as large as clients like, and refused ones are
+// told of too.
+const (
+	eventFields = 40  // headers, and as many params
+	eventBytes  = 512 // of one name or value
+)
+
+// told is a text of a request as events have it. It does not keep the request's own memory.
+func told(text string) string {
+	if len(text) <= eventBytes {
+		return strings.Clone(text)
+	}
+	return strings.ToValidUTF8(text[:eventBytes], "") + "…"
+}
+
+// tell takes a field in, unless there are too many. Which ones must not be chance: they are given in order.
+func tell(fields map[string]string, name, value string) {
+	if len(fields) < eventFields {
+		fields[told(name)] = told(value)
+	}
+}
+
 // NewClientEvent describes a request, without what is secret in it.
 func NewClientEvent(r *http.Request, site string) *ClientEvent {
-	e := &ClientEvent{Host: r.Host, Site: site, Headers: map[string]string{}, Query: map[string]string{}, RequestID: r.Header.Get("X-Request-Id")}
+	e := &ClientEvent{Host: told(r.Host), Site: site, Headers: map[string]string{}, Query: map[string]string{}, RequestID: told(r.Header.Get("X-Request-Id"))}
 	if e.RequestID == "" {
-		e.RequestID = r.URL.Query().Get("request_id")
+		e.RequestID = told(r.URL.Query().Get("request_id"))
 	}
-	for name, values := range r.Header {
-		switch name = strings.ToLower(name); name {
+	for _, key := range slices.Sorted(maps.Keys(r.Header)) {
+		name := strings.ToLower(key)
+		switch name {
 		case "authorization", "cookie", "x-ably-errorcode", "sec-websocket-key", "proxy-authorization":
 		default:
-			e.Headers[name] = strings.Join(values, ", ")
+			tell(e.Headers, name, strings.Join(r.Header[key], ", "))
 		}
 	}
 	query, _ := url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
-	for name, values := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch strings.ToLower(name) {
 		case "key", "accesstoken", "access_token", "resume", "recover", "connectionkey":
 		default:
-			e.Query[name] = strings.Join(values, ",")
+			tell(e.Query, name, strings.Join(query[name], ","))
 		}
 	}
 	return e
@@ -157,7 +182,7 @@ func (g *Gateway) AnnounceRequest(r *http.Request, app string, err *protocol.Err
 		return
 	}
 	e := NewClientEvent(r, g.cfg.NodeID).Refused(err)
-	e.Method, e.Path = r.Method, r.URL.Path
+	e.Method, e.Path = told(r.Method), told(r.URL.Path)
 	e.PathPattern, e.Channels = pathPattern(e.Path)
 	name := "request.succeeded"
 	switch {

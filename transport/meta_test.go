@@ -3,10 +3,13 @@ package transport
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"innkeeper/channel"
 	"innkeeper/transport/protocol"
@@ -141,4 +144,22 @@ func TestMetaMessageKeepsItsID(t *testing.T) {
 			t.Errorf("got %+v: %s", p, p.Messages[0].Data)
 		}
 	})
+}
+
+// What a client puts into a request is told of in part only: it needs no secret for that.
+func TestEventsOfRequestsHaveBounds(t *testing.T) {
+	r := httptest.NewRequest("GET", "/"+strings.Repeat("p", 9000)+"?"+strings.Repeat("q", 9000)+"="+strings.Repeat("é", 9000), nil)
+	r.Host = strings.Repeat("h", 9000)
+	r.Header.Set("X-Request-Id", strings.Repeat("i", 9000))
+	for i := range 1000 {
+		r.Header.Set(fmt.Sprint("X-H", i), strings.Repeat("<", 800))
+	}
+	e := NewClientEvent(r, "n1")
+	b, err := json.Marshal(e)
+	if err != nil || len(b) > 160_000 || !utf8.Valid(b) || strings.Contains(string(b), "\ufffd") {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if len(e.Headers) != eventFields || len(e.Query) != 1 || !strings.HasSuffix(e.Host, "…") {
+		t.Errorf("%d headers, %d params, host %.20q", len(e.Headers), len(e.Query), e.Host)
+	}
 }

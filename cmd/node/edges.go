@@ -35,11 +35,16 @@ func (b *boot) serve(e *ears) {
 	}
 }
 
+// headerBytes is how much the line and the headers of a request may have, to which net/http adds 4 KiB; more is answered
+// with 431. The longest that clients need name 100 channels, or have a token.
+const headerBytes = 64 << 10
+
 // listen serves until the boot is closed.
 func (b *boot) listen(l net.Listener, h http.Handler) {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    headerBytes,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          log.New(quiet{b.log}, "", 0),
 	}
