@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -275,6 +276,26 @@ func TestSummariesHaveBounds(t *testing.T) {
 	s.take(&Message{Name: "late", ClientID: "c", Edit: &Edit{Action: Annotate, Type: "a:distinct.v1"}})
 	if !strings.Contains(string(s.text()), `"late"`) {
 		t.Error("what becomes free is not used again")
+	}
+}
+
+// A summary goes along with every annotation, so large names must not make it large without end.
+func TestSummariesHaveBytes(t *testing.T) {
+	for _, method := range []string{FlagV1, DistinctV1, UniqueV1, MultipleV1} {
+		var s summary
+		for i := range 500 {
+			long := fmt.Sprint(strings.Repeat("\x01", 1000), i)
+			s.take(&Message{Name: fmt.Sprint("few", i%3), ClientID: long, Edit: &Edit{Action: Annotate, Type: "a:" + method}})
+			s.take(&Message{Name: long, ClientID: long, Edit: &Edit{Action: Annotate, Type: "b:" + method}})
+			s.take(&Message{ClientID: "c", Edit: &Edit{Action: Annotate, Type: fmt.Sprint(i%40, long, ":", method)}})
+		}
+		b := s.text()
+		if !json.Valid(b) || len(b) > summaryBytes+20_000 {
+			t.Errorf("%s: %d bytes, valid JSON: %v", method, len(b), json.Valid(b))
+		}
+		if !strings.Contains(string(b), `"clipped":true`) {
+			t.Errorf("%s: nothing is said to be clipped", method)
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ const (
 	// like any, and count for nothing.
 	summaryNames = 200
 	summaryTypes = 50
+	// summaryBytes is where the text of a summary begins to leave out what still comes: types and names, and client ids as
+	// above.
+	summaryBytes = 64 << 10
 )
 
 // The ways in which annotations are counted: what stands behind the colon of their type.
@@ -153,6 +156,9 @@ func (s *summary) text() []byte {
 	b := []byte{'{'}
 	for i, t := range s.types {
 		if i > 0 {
+			if len(b) >= summaryBytes {
+				break
+			}
 			b = append(b, ',')
 		}
 		b = append(appendQuoted(b, t.typ), ':')
@@ -165,6 +171,9 @@ func (s *summary) text() []byte {
 			b = append(b, '{')
 			for j, n := range t.names {
 				if j > 0 {
+					if len(b) >= summaryBytes {
+						break
+					}
 					b = append(b, ',')
 				}
 				b = append(appendQuoted(b, n.name), ':')
@@ -184,14 +193,15 @@ func (s *summary) text() []byte {
 func (n *named) appendList(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `{"total":`...), int64(len(n.clients)), 10)
 	b = append(b, `,"clientIds":[`...)
-	for i, c := range n.shown() {
-		if i > 0 {
+	shown := 0
+	for ; n.shows(shown, b); shown++ {
+		if shown > 0 {
 			b = append(b, ',')
 		}
-		b = appendQuoted(b, c)
+		b = appendQuoted(b, n.clients[shown])
 	}
 	b = append(b, `],"clipped":`...)
-	return append(strconv.AppendBool(b, n.clipped()), '}')
+	return append(strconv.AppendBool(b, shown < len(n.clients)), '}')
 }
 
 func (n *named) appendCounts(b []byte) []byte {
@@ -201,19 +211,23 @@ func (n *named) appendCounts(b []byte) []byte {
 	}
 	b = strconv.AppendInt(append(b, `{"total":`...), total, 10)
 	b = append(b, `,"clientIds":{`...)
-	for i, c := range n.shown() {
-		if i > 0 {
+	shown := 0
+	for ; n.shows(shown, b); shown++ {
+		if shown > 0 {
 			b = append(b, ',')
 		}
+		c := n.clients[shown]
 		b = strconv.AppendInt(append(appendQuoted(b, c), ':'), n.counts[c], 10)
 	}
 	b = strconv.AppendInt(append(b, `},"totalUnidentified":`...), n.unidentified, 10)
-	b = strconv.AppendBool(append(b, `,"clipped":`...), n.clipped())
+	b = strconv.AppendBool(append(b, `,"clipped":`...), shown < len(n.clients))
 	return append(strconv.AppendInt(append(b, `,"totalClientIds":`...), int64(len(n.clients)), 10), '}')
 }
 
-func (n *named) shown() []string { return n.clients[:min(len(n.clients), summaryClients)] }
-func (n *named) clipped() bool   { return len(n.clients) > summaryClients }
+// shows says whether client i is listed behind what the summary has already.
+func (n *named) shows(i int, b []byte) bool {
+	return i < min(len(n.clients), summaryClients) && len(b) < summaryBytes
+}
 
 func appendQuoted(b []byte, s string) []byte {
 	q, _ := json.Marshal(s) // a string always can be
