@@ -142,3 +142,25 @@ func TestWhoIsLeftOutBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// What a gateway refuses is counted whatever it is.
+func TestRefusedFramesOfAnyKindAreCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		c := w.connect(format + "&key=" + limitedKey)
+		defer c.close()
+		list := []channel.Member{{Action: channel.Enter, ClientID: "a"}, {Action: channel.Enter, ClientID: "b"}}
+		c.send(protocol.AppendClientPresence(nil, c.f, "read", 0, list...))
+		c.expect(protocol.ActionNack)
+		if c.f == protocol.JSON {
+			c.send([]byte(`{"action":21,"channel":"read","msgSerial":1,"annotations":[{"action":0,"type":"a:total.v1","messageSerial":"x"}]}`))
+			c.expect(protocol.ActionNack)
+		}
+		want := uint64(2)
+		if c.f == protocol.JSON {
+			want++
+		}
+		if s := w.g.Metered()["demo"]; s.RealtimeFailed+s.RealtimeRefused != want {
+			t.Errorf("%d failed and %d refused, want %d in all", s.RealtimeFailed, s.RealtimeRefused, want)
+		}
+	})
+}

@@ -151,7 +151,7 @@ func (c *conn) mayPublish(written string, name protocol.Name, mode protocol.Flag
 
 // nack refuses a frame that takes a msgSerial, in its turn.
 func (c *conn) nack(pm *protocol.ProtocolMessage, err *protocol.ErrorInfo) {
-	c.tally.fault(err, len(pm.Messages), false)
+	c.tally.fault(err, len(pm.Messages)+len(pm.Annotations)+len(pm.Presence), false)
 	if !c.acks.wait(c.g.cfg.MaxInflight, c.g.cfg.MaxInflightBytes) {
 		return
 	}
