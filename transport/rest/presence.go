@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,8 +14,14 @@ import (
 	"innkeeper/transport/protocol"
 )
 
-// batchMax is how many channels one question for members may name.
-const batchMax = 100
+// The bounds of one question for members.
+const (
+	// batchMax is how many channels it may name.
+	batchMax = 100
+	// membersBytes is how much its members may have together, as protocol.MembersSize counts them. The answer is up to six
+	// times as large, and is made in memory.
+	membersBytes = 8 << 20
+)
 
 // mayLook refuses who may neither subscribe to a channel nor be present on it.
 func mayLook(id *auth.Identity, resource string) *protocol.ErrorInfo {
@@ -47,7 +54,8 @@ func (c *call) presence(_ string, name protocol.Name) *protocol.ErrorInfo {
 	if p.after, err = parseMember(c.query.Get("cursor")); err != nil {
 		return err
 	}
-	members, more, err := c.members(c.r.Context(), id.App, name.Channel(), p)
+	room := membersBytes
+	members, more, err := c.members(c.r.Context(), id.App, name.Channel(), p, &room)
 	if err != nil {
 		return err
 	}
@@ -64,8 +72,9 @@ func (c *call) presence(_ string, name protocol.Name) *protocol.ErrorInfo {
 	return nil
 }
 
-// members gathers one page. Owners may answer with less than was asked for.
-func (c *call) members(ctx context.Context, app, name string, p roster) (members []channel.Member, more bool, err *protocol.ErrorInfo) {
+// members gathers one page. Owners may answer with less than was asked for. room is how many bytes the members may still
+// have; they are taken off it.
+func (c *call) members(ctx context.Context, app, name string, p roster, room *int) (members []channel.Member, more bool, err *protocol.ErrorInfo) {
 	for more = true; more && len(members) < p.limit; {
 		page, failure := c.cfg.Backend.Presence(ctx, app, name, channel.PresenceQuery{
 			AfterConn: p.after[0], After: p.after[1], Limit: p.limit - len(members), ClientID: p.clientID, ConnID: p.connID,
@@ -75,6 +84,10 @@ func (c *call) members(ctx context.Context, app, name string, p roster) (members
 		}
 		if err := protocol.Refused(page.Refusal); err != nil {
 			return nil, false, err
+		}
+		if *room -= protocol.MembersSize(page.Members); *room < 0 {
+			return nil, false, protocol.Errorf(protocol.CodeTooLarge,
+				"the members asked for have more than %d bytes; ask for fewer channels, or page by page with limit at /channels/{channel}/presence", membersBytes)
 		}
 		members = append(members, page.Members...)
 		if more = page.More; more {
@@ -128,14 +141,14 @@ func (c *call) presenceBatch() *protocol.ErrorInfo {
 	if text == "" {
 		return protocol.Errorf(protocol.CodeBadParamValue, "channels has to name the channels, joined by %q", separator)
 	}
-	names := strings.Split(text, separator)
+	names := distinct(strings.Split(text, separator))
 	if len(names) > batchMax {
 		return protocol.Errorf(protocol.CodeTooManyChannels, "%d channels in one request exceed the limit of %d", len(names), batchMax)
 	}
 	results := make([]protocol.PresenceOf, len(names))
-	failed := false
+	failed, room := false, membersBytes
 	for i, given := range names {
-		results[i] = c.presenceOf(&id, given)
+		results[i] = c.presenceOf(&id, given, &room)
 		failed = failed || results[i].Err != nil
 	}
 	switch {
@@ -150,8 +163,18 @@ func (c *call) presenceBatch() *protocol.ErrorInfo {
 	return nil
 }
 
-// presenceOf is one channel's part of a batch: all of its members.
-func (c *call) presenceOf(id *auth.Identity, given string) (r protocol.PresenceOf) {
+// distinct is names without those that came before.
+func distinct(names []string) []string {
+	seen := make(map[string]bool, min(len(names), batchMax))
+	return slices.DeleteFunc(names, func(name string) bool {
+		again := seen[name]
+		seen[name] = true
+		return again
+	})
+}
+
+// presenceOf is one channel's part of a batch: all of its members, if there is still room for them.
+func (c *call) presenceOf(id *auth.Identity, given string, room *int) (r protocol.PresenceOf) {
 	r.Channel = given
 	name, err := protocol.ParseName(given)
 	if err == nil {
@@ -159,7 +182,7 @@ func (c *call) presenceOf(id *auth.Identity, given string) (r protocol.PresenceO
 	}
 	if err == nil {
 		const all = 1 << 20
-		r.Members, _, err = c.members(c.r.Context(), id.App, name.Channel(), roster{limit: all})
+		r.Members, _, err = c.members(c.r.Context(), id.App, name.Channel(), roster{limit: all}, room)
 	}
 	r.Err = err
 	return r

@@ -100,3 +100,42 @@ func TestPresenceOfSeveralChannelsFailsForPages(t *testing.T) {
 		t.Errorf("code %s", code)
 	}
 }
+
+// A channel that is named again is not answered again.
+func TestRepeatedChannelsAreOne(t *testing.T) {
+	b, h := setup(t)
+	b.members = map[string][]channel.Member{"a": {{Action: channel.Present, ConnID: "c", ClientID: "m"}}}
+	w := do(h, "GET", "/presence?channels=a,b,a"+strings.Repeat(",a", 200), "", "X-Ably-Version: 3")
+	if got := strings.Count(w.Body.String(), `"channel":`); w.Code != 200 || got != 2 {
+		t.Errorf("%d with %d channels: %.200s", w.Code, got, w.Body)
+	}
+}
+
+// Many large members are refused before they are gathered; who asks for pages gets them.
+func TestAnswersOfMembersHaveABound(t *testing.T) {
+	b, h := setup(t)
+	b.members = map[string][]channel.Member{}
+	data := []byte(strings.Repeat("x", 60_000))
+	for _, name := range []string{"a", "b"} {
+		for i := range 80 {
+			b.members[name] = append(b.members[name], channel.Member{
+				Action: channel.Present, ConnID: "c", ClientID: fmt.Sprintf("m%02d", i), Kind: channel.StringData, Data: data,
+			})
+		}
+	}
+	w := do(h, "GET", "/presence?channels=a,b", "", "X-Ably-Version: 3")
+	if s := w.Body.String(); w.Code != 200 || !strings.Contains(s, `"successCount":1,"failureCount":1`) ||
+		!strings.Contains(s, `"code":40009`) || !strings.Contains(s, "have more than 8388608 bytes; ask for fewer channels") {
+		t.Errorf("%d with %d bytes", w.Code, len(s))
+	}
+	b.members["a"] = append(b.members["a"], b.members["b"]...)
+	for i := range b.members["a"] {
+		b.members["a"][i].ClientID = fmt.Sprintf("m%03d", i)
+	}
+	if w := do(h, "GET", "/channels/a/presence?limit=1000", ""); w.Code != 400 || !strings.Contains(w.Body.String(), `"code":40009`) {
+		t.Errorf("one page: %d with %d bytes", w.Code, w.Body.Len())
+	}
+	if w := do(h, "GET", "/channels/a/presence?limit=100", ""); w.Code != 200 || len(w.Header().Values("Link")) != 3 {
+		t.Errorf("a smaller page: %d with %d bytes", w.Code, w.Body.Len())
+	}
+}
