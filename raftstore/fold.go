@@ -238,6 +238,18 @@ type Gap struct {
 	From, To uint64 // seqs; From > To: there is no gap
 }
 
+func (i eventIDs) ofGap(from, to uint64) string {
+	return fmt.Sprintf("%s-gap-%d-%d", i.prefix(to), from, to)
+}
+
+// Gap is the gap of the events from and to and all between.
+func (s *Store) Gap(from, to uint64) Gap {
+	s.fsm.mu.Lock()
+	id := s.fsm.state.eventIDs()
+	s.fsm.mu.Unlock()
+	return Gap{ID: id.ofGap(from, to), From: from, To: to}
+}
+
 // Folded returns what is left of the events behind after that are not retained any more: the gap, and up to limit events
 // of it (1000 if limit is not positive), fewer only when that is all. Pairs of occupied and vacated that no sink can know
 // of are left out, and everything of which no cursor was short when it went.
@@ -253,7 +265,7 @@ func (s *Store) Folded(after uint64, limit int) (Gap, []Event) {
 	if g.From > g.To {
 		return g, nil
 	}
-	g.ID = fmt.Sprintf("%s-gap-%d-%d", id.prefix(g.To), g.From, g.To)
+	g.ID = id.ofGap(g.From, g.To)
 	var events []Event
 	f.walk(after, func(e *rawEvent, _ []byte) bool {
 		events = append(events, e.event(id))

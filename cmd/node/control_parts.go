@@ -11,6 +11,7 @@ import (
 	"innkeeper/raftstore"
 	"innkeeper/transport/auth"
 	"innkeeper/transport/control"
+	"innkeeper/transport/dispatch"
 	"innkeeper/transport/limits"
 )
 
@@ -390,12 +391,42 @@ func (s steering) updateRule(r *control.Request) (any, error) {
 		if err != nil {
 			return err
 		}
-		next.CreatedMs, next.After, next.ModifiedMs = one.CreatedMs, one.After, time.Now().UnixMilli()
+		next.CreatedMs, next.ModifiedMs = one.CreatedMs, time.Now().UnixMilli()
+		s.followOn(app.ID, one, &next)
 		*one = next
 		out = showRule(file, app, one)
 		return nil
 	})
 	return out, err
+}
+
+// followOn says where in the events a rule goes on that was changed. Switched off, it loses its cursor; switched on again, it
+// begins with what comes and its sink is told what it missed.
+func (s steering) followOn(app string, was, is *auth.Rule) {
+	is.After, is.GapFrom = was.After, was.GapFrom
+	switch off, on := !followsEvents(was), followsEvents(is); {
+	case !off && !on:
+		cursor, ok := s.b.store.Cursors()[app+"/"+is.ID]
+		if !ok {
+			cursor = was.After
+		}
+		if was.GapFrom == 0 || cursor > was.After { // if not, it was not even told of the gap before
+			is.GapFrom = cursor + 1
+		}
+	case off && on:
+		is.After = s.b.store.View().LastSeq
+		if is.GapFrom > is.After {
+			is.GapFrom = 0
+		}
+	}
+}
+
+// followsEvents says whether a rule is sent from the log of events, where it has a cursor.
+func followsEvents(r *auth.Rule) bool {
+	var kept struct {
+		Source string `json:"source"`
+	}
+	return !r.Disabled && json.Unmarshal(r.Config, &kept) == nil && !dispatch.IsTap(kept.Source)
 }
 
 func (s steering) deleteRule(r *control.Request) (any, error) {

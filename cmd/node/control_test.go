@@ -287,6 +287,40 @@ func TestRuleGetsAnotherSource(t *testing.T) {
 	n.until("no cursor", func() bool { return len(n.boot.Load().store.Cursors()) == 0 })
 }
 
+// A rule that is switched on again sends what comes, nothing that it sent before, and says what it missed.
+func TestRuleOffAndOn(t *testing.T) {
+	n := run(t, settings(t.TempDir())).ready()
+	hook := newSink(t)
+	n.steer("POST", "/apps/demo/rules", fmt.Sprintf(`{"id":"hook","source":"channel.state","target":{"url":%q}}`, hook.URL), 201, nil)
+	set := func(enabled bool) {
+		t.Helper()
+		n.steer("PATCH", "/apps/demo/rules/hook", fmt.Sprintf(`{"enabled":%v}`, enabled), 200, nil)
+	}
+	gone := func() {
+		t.Helper()
+		n.until("no cursor", func() bool { return len(n.boot.Load().store.Cursors()) == 0 })
+	}
+	n.occupy("a")
+	n.until("the cursor", func() bool { return n.boot.Load().store.Cursors()["demo/hook"] == 1 })
+	set(false)
+	gone()
+	set(true) // nothing was missed
+	n.occupy("b")
+	n.until("the cursor", func() bool { return n.boot.Load().store.Cursors()["demo/hook"] == 2 })
+	set(false)
+	gone()
+	n.occupy("meanwhile", "meanwhile too")
+	set(true)
+	n.occupy("after")
+	n.until("what came then", func() bool { return slices.Contains(hook.got(), "occupied after") })
+	if got := hook.got(); !slices.Equal(got, []string{"occupied a", "occupied b", "gap <nil>", "occupied after"}) {
+		t.Errorf("got %q", got)
+	}
+	if gap := hook.events[2]; gap["from"] != 3.0 || gap["to"] != 4.0 {
+		t.Errorf("%v", gap)
+	}
+}
+
 func TestKeyThatSignsIsNotDeleted(t *testing.T) {
 	n := run(t, settings(t.TempDir())).ready()
 	hook := newSink(t)

@@ -33,7 +33,7 @@ func (b *boot) rulesOfApp(app *auth.App) (rules []dispatch.Rule) {
 			b.log.Error("a rule in the log cannot be served by this node; it is left out", "app", app.ID, "rule", one.ID, "err", err)
 			continue
 		}
-		made[0].After = one.After
+		made[0].After, made[0].GapFrom = one.After, one.GapFrom
 		rules = append(rules, made[0])
 	}
 	return rules

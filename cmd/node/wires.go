@@ -219,7 +219,14 @@ func (l eventLog) Events(after uint64, limit int) (first, last uint64, events []
 // Folded implements dispatch.EventLog.
 func (l eventLog) Folded(after uint64, limit int) (gap dispatch.Event, events []dispatch.Event, err error) {
 	g, evs := l.Store.Folded(after, limit)
-	return dispatch.Event{Kind: dispatch.Gap, ID: g.ID, From: g.From, To: g.To}, eventsOf(evs), nil
+	return gapOf(g), eventsOf(evs), nil
+}
+
+// Gap implements dispatch.EventLog.
+func (l eventLog) Gap(from, to uint64) dispatch.Event { return gapOf(l.Store.Gap(from, to)) }
+
+func gapOf(g raftstore.Gap) dispatch.Event {
+	return dispatch.Event{Kind: dispatch.Gap, ID: g.ID, From: g.From, To: g.To}
 }
 
 // SetCursor implements dispatch.EventLog.

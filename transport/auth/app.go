@@ -182,7 +182,8 @@ type Rule struct {
 	CreatedMs  int64           `json:"created"`
 	ModifiedMs int64           `json:"modified,omitempty"`
 	Disabled   bool            `json:"disabled,omitempty"`
-	After      uint64          `json:"after"` // seq of the last event before it was made
+	After      uint64          `json:"after"`             // seq of the last event before it was made, or switched on again
+	GapFrom    uint64          `json:"gapFrom,omitempty"` // seq of the first event that it did not send when it was switched off; 0: it never was
 	Config     json.RawMessage `json:"config"`
 }
 

@@ -12,8 +12,8 @@ type Kind uint8
 const (
 	Occupied Kind = iota + 1
 	Vacated
-	// Gap is no event of the log: it says that the events of a range are not all delivered, since the log gave them up.
-	// What comes behind it brings the channels to their right state all the same.
+	// Gap is no event of the log: it says that the events of a range are not all delivered. If that is since the log gave
+	// them up, what comes behind it brings the channels to their right state all the same; see Rule.GapFrom for the other.
 	Gap
 	Opened
 	Closed
@@ -76,6 +76,8 @@ type EventLog interface {
 	// (From after+1; there is none when it is above To) and up to limit events of its range, in order, fewer only when that
 	// is all. Left out are pairs of occupied and vacated of which no sink can know the first.
 	Folded(after uint64, limit int) (gap Event, events []Event, err error)
+	// Gap is the Gap of the events from and to and all between.
+	Gap(from, to uint64) Event
 	// WaitEvents returns nil once the log has an event with a seq greater than after.
 	WaitEvents(ctx context.Context, after uint64) error
 	// EnsureCursor returns the cursor of that name, creating it before the oldest retained event if there is none.

@@ -70,8 +70,11 @@ func (l *fakeLog) Folded(after uint64, limit int) (Event, []Event, error) {
 			events = append(events, e)
 		}
 	}
-	to := l.first - 1
-	return Event{Kind: Gap, ID: fmt.Sprintf("c1-gap-%d-%d", after+1, to), From: after + 1, To: to}, events, nil
+	return l.Gap(after+1, l.first-1), events, nil
+}
+
+func (l *fakeLog) Gap(from, to uint64) Event {
+	return Event{Kind: Gap, ID: fmt.Sprintf("c1-gap-%d-%d", from, to), From: from, To: to}
 }
 
 func (l *fakeLog) setFail(err error) {

@@ -2,7 +2,7 @@ package dispatch
 
 import "time"
 
-// gap is what a pass knows about events that the log gave up. The sink is told of the whole range, alone, before it is
+// gap is what a pass knows about events that the log gave up, or that came while the rule was off. The sink is told of the whole range, alone, before it is
 // sent anything of it; meanwhile nothing is read. Lanes go on with what is from before.
 type gap struct {
 	to       uint64    // the sink was told of gaps up to here
@@ -31,7 +31,7 @@ func (w *work) tellGap(now time.Time) {
 		return
 	}
 	if g.failures == 0 {
-		w.config.Logger.Warn("the log gave up events before the sink accepted them; sending what they come to",
+		w.config.Logger.Warn("a sink is not sent all events: the log gave them up before it accepted them, or its rule was off",
 			"app", w.rule.App, "rule", w.rule.ID, "from", g.marker.From, "to", g.marker.To)
 	}
 	g.flying = true

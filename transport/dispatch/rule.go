@@ -64,6 +64,9 @@ type Rule struct {
 
 	// After is where a rule begins that has no cursor yet: behind this seq, or with the oldest event there is if that is later.
 	After uint64
+	// GapFrom, when not 0, is where the rule was switched off before it was switched on again behind After: the sink is told of a
+	// gap from here to After, and sent nothing of it, before anything else. It is not above After.
+	GapFrom uint64
 
 	// Deliver, when set, takes the batches instead of a URL, and the rule is of all apps, and no business of Status. It ends
 	// within Timeout or soon after ctx, and may be called from several goroutines.

@@ -74,6 +74,7 @@ type work struct {
 	badRead int       // failed reads in a row
 	limp    bool      // some request failed and none has been accepted since
 	gap     gap
+	skip    uint64 // events up to here belong to a gap of which nothing is sent
 	dropped uint64 // what the cursor was to be set to when it turned out to be gone; 0 while it is there
 }
 
@@ -86,43 +87,46 @@ func (s *sender) run(ctx context.Context) {
 		return
 	}
 	defer sink.close()
-	for from := s.rule.After; ctx.Err() == nil; {
-		from = max(s.rule.After, s.pass(ctx, sink, from))
+	for after := s.anew(); ctx.Err() == nil; {
+		after = s.pass(ctx, sink, after)
 	}
 }
 
 // pass sends what is behind the cursor in the log, until ctx ends or somebody moves the cursor back or drops it. For that
-// everything in flight must have ended: it knows only the way forward. Where there is no cursor it begins behind from, or
-// with the oldest event there is if that is later. It returns how far it had come when the cursor was dropped, otherwise 0.
-func (s *sender) pass(ctx context.Context, sink sink, from uint64) (reached uint64) {
-	var cursor uint64
-	_, there := s.config.Log.Cursors()[s.rule.Cursor()]
-	err := insist(ctx, s.config, "ensure cursor", func(ctx context.Context) (err error) {
-		cursor, err = s.config.Log.EnsureCursor(ctx, s.rule.Cursor())
-		if err == nil && !there && from > cursor {
-			if err = s.config.Log.SetCursor(ctx, s.rule.Cursor(), from); err == nil {
-				cursor = from
-			}
-		}
-		return err
-	})
+// everything in flight must have ended: it knows only the way forward. It returns where the next one begins.
+func (s *sender) pass(ctx context.Context, sink sink, from begin) begin {
+	cursor, missed, err := s.place(ctx, from)
 	if err != nil {
-		return 0
+		return from
 	}
 	working, stop := context.WithCancel(ctx)
 	w := &work{
 		sender: s, ctx: working, term: ctx, pump: newPump(s.rule.limits(s.config), cursor), sink: sink,
 		reports: make(chan any, s.rule.Lanes+3),
 	}
+	if missed.To > 0 {
+		w.gap.open(&missed, s.rule.App, time.Now())
+		if !from.moved {
+			w.skip = missed.To
+		}
+	}
 	replay := w.loop()
 	stop()
 	w.helpers.Wait()
-	if replay != nil {
+	next := s.anew()
+	switch {
+	case replay != nil:
+		next = begin{after: s.rule.After, moved: true}
+		if !w.gap.told(&missed) {
+			next.after, next.gap = missed.To, missed.From
+		}
 		replay.done <- bounded(ctx, func(ctx context.Context) error {
 			return s.config.Log.RewindCursor(ctx, s.rule.Cursor(), replay.cursor)
 		})
+	case w.dropped > next.after:
+		next = begin{after: w.dropped}
 	}
-	return w.dropped
+	return next
 }
 
 // loop does what there is to do, then waits for a report or for the time the pump asked for. It returns when ctx ends or
@@ -267,7 +271,7 @@ func (w *work) onRead(now time.Time, r readDone) {
 		w.tally.skip(r.end - w.pump.position() - uint64(len(r.events)))
 	}
 	for i := range r.events {
-		if e := &r.events[i]; w.rule.Matches(e) {
+		if e := &r.events[i]; e.Seq > w.skip && w.rule.Matches(e) {
 			w.pump.take(now, *e)
 		} else {
 			w.pump.drop(e.Seq)
