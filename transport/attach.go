@@ -53,7 +53,31 @@ func (s *shard) fail(a *attachment, err *protocol.ErrorInfo) {
 // demand is what a client's ATTACH asks for, whatever it may have: each AUTH is held against it again.
 type demand struct {
 	modes  protocol.Flags
-	params map[string]string // of the qualifier and the frame; not written to any more
+	params map[string]string // of the qualifier and the frame, those that are understood; not written to any more
+}
+
+// understoodParams are the params that an ATTACH may have an effect with. Others are let go with the frame: they may be as
+// large as it.
+var understoodParams = []string{"modes", "occupancy", "rewind", "rewindLimit", "delta", "appendMode", "echo"}
+
+// paramBytes is the longest value of a param that is kept. All modes have some 150 bytes.
+const paramBytes = 1024
+
+// understood is what to keep of an ATTACH's params, nil for none.
+func understood(params map[string]string) (kept map[string]string, err *protocol.ErrorInfo) {
+	for _, key := range understoodParams {
+		value, ok := params[key]
+		switch {
+		case !ok:
+			continue
+		case len(value) > paramBytes:
+			return nil, protocol.Errorf(protocol.CodeBadParamValue, "the channel param %s has %d bytes, the limit is %d", key, len(value), paramBytes)
+		case kept == nil:
+			kept = make(map[string]string, min(len(params), len(understoodParams)))
+		}
+		kept[key] = value
+	}
+	return kept, nil
 }
 
 // order is what a demand comes to by what the connection may do now.
@@ -77,7 +101,10 @@ func (c *conn) checkAttach(pm *protocol.ProtocolMessage) (*attachOrder, *protoco
 	if err != nil {
 		return nil, err
 	}
-	d := demand{params: mergeParams(name.Params, pm.Params)}
+	d := demand{}
+	if d.params, err = understood(mergeParams(name.Params, pm.Params)); err != nil {
+		return nil, err
+	}
 	d.modes = protocol.RequestedModes(d.params, pm.Flags)
 	if name.Meta() {
 		d.modes &= protocol.ModeSubscribe // nothing else can be done there

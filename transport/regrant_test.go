@@ -2,6 +2,8 @@ package transport
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -259,6 +261,33 @@ func TestRefusedChannelsDoNotCount(t *testing.T) {
 		synctest.Wait()
 		if n := w.g.Stats().Attachments; n != 3 {
 			t.Errorf("%d attachments, want 3", n)
+		}
+	})
+}
+
+// What a client says in params that nothing comes of is not kept as long as the attachment, and params have a bound.
+func TestOnlyParamsWithAnEffectAreKept(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		c := w.connect(format)
+		defer c.close()
+		c.attach("[?n=1&echo=true]room", map[string]string{"rewind": "1", "custom": strings.Repeat("x", 100_000)})
+		synctest.Wait()
+		found := 0
+		for i := range w.g.sweeper.slots {
+			for _, c := range w.g.sweeper.slots[i].conns {
+				for _, a := range c.attachments {
+					if found++; !maps.Equal(a.demand.params, map[string]string{"echo": "true", "rewind": "1"}) {
+						t.Errorf("%d params are kept", len(a.demand.params))
+					}
+				}
+			}
+		}
+		if found != 1 {
+			t.Errorf("%d attachments", found)
+		}
+		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "other", Params: map[string]string{"modes": strings.Repeat("publish,", 200)}}))
+		if pm := c.expect(protocol.ActionError); pm.Error.Code != protocol.CodeBadParamValue || !strings.Contains(pm.Error.Message, "modes has 1600 bytes, the limit is 1024") {
+			t.Errorf("got %v", pm.Error)
 		}
 	})
 }
