@@ -42,7 +42,7 @@ const headerBytes = 64 << 10
 // listen serves until the boot is closed.
 func (b *boot) listen(l net.Listener, h http.Handler) {
 	s := &http.Server{
-		Handler:           h,
+		Handler:           timely(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		MaxHeaderBytes:    headerBytes,
 		IdleTimeout:       2 * time.Minute,
