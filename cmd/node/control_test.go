@@ -321,6 +321,27 @@ func TestRuleOffAndOn(t *testing.T) {
 	}
 }
 
+// The rules of an app that is disabled go on: its channels are vacated.
+func TestDisabledAppTellsItsSinks(t *testing.T) {
+	n := run(t, settings(t.TempDir())).ready()
+	hook := newSink(t)
+	var key struct{ Key string }
+	n.steer("POST", "/accounts/acme/apps", `{"id":"shop"}`, 201, nil)
+	n.steer("POST", "/apps/shop/keys", `{"id":"web"}`, 201, &key)
+	n.steer("POST", "/apps/shop/rules", fmt.Sprintf(`{"id":"hook","source":"channel.state","target":{"url":%q}}`, hook.URL), 201, nil)
+	c := n.connect("format=json&key=" + url.QueryEscape(key.Key))
+	c.attach("room")
+	n.steer("PATCH", "/apps/shop", `{"status":"disabled"}`, 200, nil)
+	c.gone()
+	n.until("vacated at the sink", func() bool { return slices.Equal(hook.got(), []string{"occupied room", "vacated room"}) })
+	n.steer("PATCH", "/apps/shop", `{"status":"enabled"}`, 200, nil)
+	c = n.connect("format=json&key=" + url.QueryEscape(key.Key))
+	c.attach("room")
+	n.until("occupied again", func() bool {
+		return slices.Equal(hook.got(), []string{"occupied room", "vacated room", "occupied room"})
+	})
+}
+
 func TestKeyThatSignsIsNotDeleted(t *testing.T) {
 	n := run(t, settings(t.TempDir())).ready()
 	hook := newSink(t)

@@ -10,7 +10,7 @@ import (
 )
 
 // rulesOfApp are the rules of an app that were made at run time and are on. Those that cannot be served are left out, and
-// said so in the node's log.
+// said so in the node's log. An app that is disabled keeps its rules: its channels are vacated, and sinks have to hear it.
 func (b *boot) rulesOfApp(app *auth.App) (rules []dispatch.Rule) {
 	var file *config.App
 	if app.Extends {
@@ -19,7 +19,7 @@ func (b *boot) rulesOfApp(app *auth.App) (rules []dispatch.Rule) {
 	whole := withKeys(file, app)
 	for i := range app.Rules {
 		one := &app.Rules[i]
-		if one.Disabled || app.Disabled {
+		if one.Disabled {
 			continue
 		}
 		rule, problems := ruleOf(file, app, one)
@@ -113,7 +113,7 @@ func union(a, b map[string]auth.App) map[string]bool {
 
 // sameRules says whether two states of an app have the same rules and keys, with which they may be signed.
 func sameRules(a, b *auth.App) bool {
-	if len(a.Rules) != len(b.Rules) || len(a.Keys) != len(b.Keys) || a.Disabled != b.Disabled {
+	if len(a.Rules) != len(b.Rules) || len(a.Keys) != len(b.Keys) {
 		return false
 	}
 	for i := range a.Rules {
