@@ -103,23 +103,25 @@ func (c *conn) checkPresence(pm *protocol.ProtocolMessage) (*attachment, *channe
 // hold is a connection with members on a channel. The gateway that has the connection answers for its members: what it
 // says of them to an owner that is new counts over what that one may know. Owned by the shard.
 type hold struct {
-	ch         *localChannel
-	id         string // of the connection
-	conn       *conn  // nil while the connection is lost
-	fixed      bool   // there never was one, and the members stay
-	era        uint64
-	remainMs   int64
-	taken      int64 // the owner has answered all changes with a msgSerial below
-	whole      bool  // members are all that the owner has answered; else it may know more
-	members    map[string]channel.Member
-	pending    []*request       // changes that are not answered, in order
-	leaves     map[string]leave // members whose client said that they leave, by client id
-	leavesMost int              // of them before old ones are forgotten
-	changed    bool             // has to be registered
-	amiss      bool             // the owner may know members that there are not, or not know some
-	told       time.Time        // when the owner was told of it last
-	until      time.Time        // lost: the end of it
-	lapse      *time.Timer
+	ch          *localChannel
+	id          string // of the connection
+	conn        *conn  // nil while the connection is lost
+	fixed       bool   // there never was one, and the members stay
+	era         uint64
+	remainMs    int64
+	taken       int64 // the owner has answered all changes with a msgSerial below
+	whole       bool  // members are all that the owner has answered; else it may know more
+	members     map[string]channel.Member
+	pending     []*request       // changes that are not answered, in order
+	leaves      map[string]leave // members whose client said that they leave, by client id
+	leavesMost  int              // of them before old ones are forgotten
+	leavesBytes int
+	coming      map[string]int // client ids that pending lets enter, and how often; nil while there are none
+	changed     bool           // has to be registered
+	amiss       bool           // the owner may know members that there are not, or not know some
+	told        time.Time      // when the owner was told of it last
+	until       time.Time      // lost: the end of it
+	lapse       *time.Timer
 }
 
 // holdFor is the hold of an attachment's connection, made or taken over when it has none.
@@ -166,7 +168,9 @@ func (s *shard) changePresence(p *partition, o *presenceOrder) {
 		return
 	}
 	h := s.holdFor(o.a)
-	o.r.message = h.withoutReentries(o.r.message.(*channel.PresenceChange), time.Now(), s.g.cfg.ConnectionStateTTL)
+	c := o.r.message.(*channel.PresenceChange)
+	h.expect(c, 1)
+	o.r.message = h.withoutReentries(c, time.Now(), s.g.cfg.ConnectionStateTTL)
 	h.pending = append(h.pending, o.r)
 	o.r.hold = h
 	s.request(p, o.r)
@@ -183,6 +187,7 @@ func (s *shard) presenceAnswered(r *request, refused error) {
 	h, c := r.hold, r.message.(*channel.PresenceChange)
 	r.hold = nil
 	h.pending = slices.DeleteFunc(h.pending, func(q *request) bool { return q == r })
+	h.expect(c, -1)
 	h.taken = max(h.taken, c.MsgSerial+1)
 	if refused == nil {
 		h.members = c.ApplyTo(h.members)
@@ -208,7 +213,7 @@ func (s *shard) abandonChanges(h *hold, err error) {
 			}
 		}
 	}
-	h.pending = nil
+	h.pending, h.coming = nil, nil
 }
 
 // partFrom lets go of changes that are not answered, of a connection whose members leave now. The owner answers what it was
@@ -220,7 +225,7 @@ func (s *shard) partFrom(h *hold) {
 			s.moot(r)
 		}
 	}
-	h.pending = nil
+	h.pending, h.coming = nil, nil
 }
 
 // moot answers a change of members that have left since.
