@@ -238,23 +238,19 @@ func (b *boot) follow() {
 	}
 }
 
-// stop ends everything. Graceful: clients are told to go elsewhere and the cluster that this node leaves.
-func (b *boot) stop(graceful bool) {
+// stop ends everything. Graceful: clients are told to go elsewhere and the cluster that this node leaves. The error is what
+// broke meanwhile.
+func (b *boot) stop(graceful bool) (err error) {
 	b.stopping.Store(true)
 	if graceful {
-		b.leave()
-		select {
-		case <-b.node.kill:
-			graceful = false
-		default:
-		}
+		graceful, err = b.leave()
 	}
 	b.cluster.Stop(graceful)
-	b.close()
+	return cmp.Or(err, b.close())
 }
 
-// close ends what start built, in reverse, after the cluster was stopped.
-func (b *boot) close() {
+// close ends what start built, in reverse, after the cluster was stopped. The error is that of the log.
+func (b *boot) close() error {
 	close(b.quit)
 	for _, s := range b.servers {
 		s.Close()
@@ -267,7 +263,7 @@ func (b *boot) close() {
 	b.cluster.Stop(false)
 	b.gateway.Close()
 	b.host.Close()
-	b.store.Close()
+	return b.store.Close()
 }
 
 // ready is nil when this node serves.

@@ -1,11 +1,14 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"innkeeper/cluster/ring"
 	"innkeeper/raftstore"
 	"innkeeper/transport/protocol"
 )
@@ -101,5 +104,38 @@ func publish(c *client, channel string, serial int64) {
 		default:
 			c.t.Fatalf("got %v (%v)", pm.Action, pm.Error)
 		}
+	}
+}
+
+// TestDiskFailsWhileDraining: the node ends at once and says why, since its log can hand over nothing any more and others
+// wait for its lease to end.
+func TestDiskFailsWhileDraining(t *testing.T) {
+	first := run(t, settings(t.TempDir())).ready()
+	disk, log := raftstore.NewMemDisk(), newLogs()
+	cfg := joining(t.TempDir(), first)
+	cfg.Node.DrainTimeout = patience
+	n, err := New(Options{Config: cfg, Disk: disk, Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := launch(t, n, log).ready()
+	first.until("a share for both", func() bool {
+		return slices.ContainsFunc(first.boot.Load().store.View().Table.Slots, func(s ring.Slot) bool { return s.Owner == second.ID() })
+	})
+	disk.OnWrite(func(w raftstore.Write) (time.Duration, error) {
+		if w.Op == "log" {
+			return 0, errors.New("input/output error")
+		}
+		return 0, nil
+	})
+	began := time.Now()
+	second.beginDrain()
+	err = second.end()
+	var fatal *raftstore.FatalError
+	if !errors.As(err, &fatal) || fatal.Kind != raftstore.FatalDisk {
+		t.Errorf("it ended with %v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it took %v", took)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"innkeeper/cluster"
+	"innkeeper/cmd/node/config"
 )
 
 const (
@@ -16,22 +17,46 @@ const (
 	goodbyeTimeout = 3 * time.Second
 )
 
+// Why a node does not finish its leaving.
+var (
+	errKilled = errors.New("killed")
+	errDead   = errors.New("declared dead by the cluster")
+)
+
 // leave is what a node does before it stops, while it still serves: it hands its partitions to others, then leadership, and
 // then sends its clients there. Each step is bounded; what is not done then, the others do when the node is gone. Kill cuts
-// it short.
-func (b *boot) leave() {
+// it short, and so do the end of this boot's membership and a failure with which the node cannot go on, since no step could
+// succeed then and others wait for the lease to end; done is false then, and err is the failure.
+func (b *boot) leave() (done bool, err error) {
 	n := b.node.cfg.Node
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		select {
 		case <-b.node.kill:
-			cancel()
+			cancel(errKilled)
+		case <-b.dead:
+			cancel(errDead)
+		case err := <-b.fatal:
+			cancel(err)
 		case <-ctx.Done():
 		}
 	})
-	defer watching.Wait()
-	defer cancel()
+	b.sayGoodbye(ctx, n)
+	cancel(nil)
+	watching.Wait()
+	switch cause := context.Cause(ctx); cause {
+	case context.Canceled:
+		return true, nil
+	case errKilled, errDead:
+		return false, nil
+	default:
+		return false, cause
+	}
+}
+
+// sayGoodbye takes the steps of leave.
+func (b *boot) sayGoodbye(ctx context.Context, n config.Node) {
 	b.gateway.Refuse()
 	spread := n.DrainSpread
 	if n.DrainTimeout > 0 && !b.handOver(ctx, n.DrainTimeout) {

@@ -171,8 +171,8 @@ func (n *Node) bindGossip(e *ears) error {
 	return fmt.Errorf("node.gossip_listen: cannot listen on %s (TCP and UDP): %w%s", n.addr.gossip, err, listenRemedy(err))
 }
 
-// Run serves until ctx ends (then it stops gracefully and returns nil), Kill is called, or the node cannot go on; a
-// *StartError says that it could not begin.
+// Run serves until ctx ends (then it stops gracefully and returns nil, unless something broke meanwhile), Kill is called, or
+// the node cannot go on; a *StartError says that it could not begin.
 func (n *Node) Run(ctx context.Context) error {
 	defer close(n.done)
 	defer func() {
@@ -208,22 +208,28 @@ func (n *Node) watch(ctx context.Context, b *boot) (again bool, err error) {
 	select {
 	case <-ctx.Done():
 		n.log.Info("stopping", "node", n.disk.NodeID())
-		b.stop(true)
-		return false, nil
+		return false, n.broke(b.stop(true))
 	case <-n.drain:
 		n.log.Info("draining", "node", n.disk.NodeID())
-		b.stop(true)
-		return false, nil
+		return false, n.broke(b.stop(true))
 	case <-n.kill:
 		b.stop(false)
-		return false, errors.New("killed")
+		return false, errKilled
 	case err := <-b.fatal:
 		b.stop(false)
-		return false, fmt.Errorf("node %s cannot go on: %w", n.disk.NodeID(), err)
+		return false, n.broke(err)
 	case <-b.dead:
 		b.stop(false)
 		return true, nil
 	}
+}
+
+// broke says of an error, if there is one, that it ended the node.
+func (n *Node) broke(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("node %s cannot go on: %w", n.disk.NodeID(), err)
 }
 
 // takeEars hands over what New bound, or binds the same addresses again for a later boot.
