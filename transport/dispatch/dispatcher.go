@@ -169,7 +169,8 @@ func (d *Dispatcher) open(r Rule) (*sender, error) {
 	return newSender(&d.config, r)
 }
 
-// Put adds a rule, or takes it in the place of the one with its app and id, which ends first. It does not wait.
+// Put adds a rule, or takes it in the place of the one with its app and id, which ends first. It does nothing if that one comes
+// to the same requests. It does not wait.
 func (d *Dispatcher) Put(r Rule) error {
 	s, err := d.open(r)
 	if err != nil {
@@ -180,6 +181,9 @@ func (d *Dispatcher) Put(r Rule) error {
 	var before <-chan struct{}
 	rules := make([]*sender, 0, len(d.rules)+1)
 	for _, old := range d.rules {
+		if old.rule.same(&s.rule) {
+			return nil
+		}
 		if old.rule.Cursor() == s.rule.Cursor() {
 			before = d.end(old)
 		} else {

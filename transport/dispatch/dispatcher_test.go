@@ -353,6 +353,40 @@ func TestLogThatFailsIsAskedAgain(t *testing.T) {
 	})
 }
 
+// A rule that is put again as it was goes on: what is under way is not sent twice.
+func TestPutOfTheSameRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, sink := newFakeLog(), &fakeSink{}
+		sink.set(func(*http.Request, []received) (*http.Response, error) {
+			time.Sleep(2 * time.Second)
+			return reply(200, ""), nil
+		})
+		r := rule()
+		r.Channels = regexp.MustCompile("^chat:")
+		d := start(t, log, sink, r)
+		last := log.occupy(names(3)...)
+		for range 5 {
+			time.Sleep(time.Second)
+			r.Channels = regexp.MustCompile("^chat:")
+			if err := d.Put(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "committed", func() bool { return log.cursor("demo/state") == last })
+		expectOnce(t, sink.take(), last)
+		if n := d.Status().Rules[0]; n.Attempts != uint64(sink.count()) || n.Sent != 3 {
+			t.Errorf("counted anew: %+v after %d requests", n, sink.count())
+		}
+		r.Batch = 1
+		if err := d.Put(r); err != nil {
+			t.Fatal(err)
+		}
+		if d.senders()[0].rule.Batch != 1 {
+			t.Error("a change was not taken")
+		}
+	})
+}
+
 func TestCursorsOfGoneRulesAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, sink := newFakeLog(), &fakeSink{}
