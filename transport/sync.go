@@ -50,8 +50,12 @@ func (s *shard) syncAll(a *attachment) {
 	}
 }
 
-// syncOwn sends an attachment that does not watch members those of its own connection.
+// syncOwn sends an attachment that does not watch members those of its own connection. Who asks again before they are all
+// told is answered with that.
 func (s *shard) syncOwn(a *attachment) {
+	if a.roll != nil && a.roll.conn != "" {
+		return
+	}
 	r := s.newRoll(a.ch)
 	r.conn, r.to = a.conn.id, []*attachment{a}
 	a.roll = r

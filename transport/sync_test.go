@@ -362,3 +362,39 @@ func TestSyncOfOwnMembers(t *testing.T) {
 		}
 	})
 }
+
+// However often a client asks for its own members, its channel's owner is asked once at a time.
+func TestSyncOfOwnMembersIsAskedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world, format string) {
+		w.warm("room")
+		c := w.connect(format)
+		defer c.close()
+		c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: "room", Flags: protocol.ModePresence}))
+		c.expect(protocol.ActionAttached)
+		c.says(channel.Enter, "room", 0, "alice")
+		c.expect(protocol.ActionPresence)
+		c.expect(protocol.ActionAck)
+		w.owner.set(func(o *owner) { o.heard = nil })
+		w.unroute()
+		for range 100 {
+			c.send(protocol.AppendClientSync(nil, c.f, "room"))
+		}
+		c.quiet()
+		synctest.Wait()
+		w.route(Route{Node: "n1", Epoch: 2, Session: 2})
+		if got := c.syncs(); len(got) != 1 {
+			t.Errorf("told of %v", got)
+		}
+		synctest.Wait()
+		c.quiet()
+		if n := w.owner.queries(); n != 1 {
+			t.Errorf("the owner was asked %d times", n)
+		}
+		// And once more when it asks after that.
+		c.send(protocol.AppendClientSync(nil, c.f, "room"))
+		if got := c.syncs(); len(got) != 1 {
+			t.Errorf("told of %v", got)
+		}
+		c.quiet()
+	})
+}
