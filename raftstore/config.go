@@ -37,7 +37,7 @@ type Config struct {
 
 	Heartbeat     time.Duration // a follower without word from the leader for one to two of this elects; default 500ms
 	Election      time.Duration // a candidate tries again after one to two of this; default 500ms
-	LeaderLease   time.Duration // a leader without a majority steps down after this; default 400ms
+	LeaderLease   time.Duration // a leader without a majority steps down after this; less than Heartbeat; default 400ms
 	CommitTimeout time.Duration // followers hear of a commit after one to two of this at the latest; default 20ms
 	RPCTimeout    time.Duration // for raft's calls between nodes; default 3s
 	ApplyTimeout  time.Duration // for a command to be committed, before its outcome is called unknown; default 5s
@@ -88,6 +88,10 @@ func (c *Config) complete() error {
 	setDefault(&c.SnapshotEntries, 4096)
 	setDefault(&c.SnapshotInterval, 30*time.Second)
 	setDefault(&c.TrailingEntries, 1024)
+	if c.LeaderLease >= c.Heartbeat {
+		// Between the two another node may lead while this one still confirms that it does: see Verify.
+		return fmt.Errorf("config: a leader's lease of %v does not end before a follower elects, after %v", c.LeaderLease, c.Heartbeat)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

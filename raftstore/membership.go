@@ -61,7 +61,8 @@ func (s *Store) Term() uint64 { return s.raft.CurrentTerm() }
 // LeaderChanged is sent to (capacity 1, never waiting) when leader or term may have changed. One reader.
 func (s *Store) LeaderChanged() <-chan struct{} { return s.leaderChanged }
 
-// Verify asks a majority whether this node leads still.
+// Verify asks a majority of the servers whether this node leads still. Raft counts those without a vote as well: where there
+// are any, a leader without a majority of the voters is found out when its LeaderLease ends, at the latest.
 func (s *Store) Verify(ctx context.Context) error {
 	return s.op("verify leadership", s.await(ctx, func() error { return s.raft.VerifyLeader().Error() }))
 }
