@@ -109,7 +109,11 @@ func TestCopyKnowsIDs(t *testing.T) {
 		r.add(&CopyPart{App: "app", Name: "room", Deliveries: []*Delivery{d}}, resending, st.now.Since, st.now.UnixMs)
 		st.after(40 * time.Second)
 	}
-	for at, want := range map[time.Duration][]bool{30 * time.Second: {true, true}, 100 * time.Second: {true, true}, 140 * time.Second: {false, true}} {
+	for _, step := range []struct {
+		at   time.Duration
+		want []bool
+	}{{30 * time.Second, []bool{true, true}}, {100 * time.Second, []bool{true, true}}, {140 * time.Second, []bool{false, true}}} {
+		at, want := step.at, step.want // one after the other: the copy is swept on the way
 		next := newStand(t, resending)
 		next.now = st.now
 		next.after(at - 10*time.Second)
