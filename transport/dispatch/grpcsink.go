@@ -62,9 +62,11 @@ func (s *grpcSink) send(ctx context.Context, events []Event) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.rule.Timeout, fmt.Errorf("no answer within %v", s.rule.Timeout))
 	defer cancel()
 	var answer []byte
-	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.metadata), notifyMethod, notifyRequest(events), &answer)
+	var header, trailer metadata.MD
+	err := s.conn.Invoke(metadata.NewOutgoingContext(ctx, s.metadata), notifyMethod, notifyRequest(events), &answer,
+		grpc.Header(&header), grpc.Trailer(&trailer))
 	if err != nil {
-		return s.failure(ctx, err)
+		return s.failure(ctx, err, header.Len()+trailer.Len() > 0)
 	}
 	if err := notifyAccepted(answer); err != nil {
 		return failed(FailedAnswer, err)
@@ -73,20 +75,23 @@ func (s *grpcSink) send(ctx context.Context, events []Event) error {
 }
 
 // failure classifies what the call returned. A connection that is not there shows as Unavailable, as does a server that
-// says so; the state of the connection tells them apart well enough to count them.
-func (s *grpcSink) failure(ctx context.Context, err error) error {
+// says so: that one sent headers or a trailer (their content-type at least). What is no gRPC server, such as a proxy
+// without a backend, sends none that is shown; there the state of the connection, which gRPC sets a little after the
+// first calls may use it, tells them apart well enough to count them.
+func (s *grpcSink) failure(ctx context.Context, err error, answered bool) error {
 	if ctx.Err() != nil {
 		return failed(FailedTimeout, context.Cause(ctx))
 	}
 	st := status.Convert(err)
 	text := fmt.Errorf("answered %v: %s", st.Code(), excerpt([]byte(st.Message())))
-	if st.Code() != codes.Unavailable {
+	switch {
+	case st.Code() == codes.DeadlineExceeded: // the server knows our timeout and may see it pass before we do
+		return failed(FailedTimeout, text)
+	case st.Code() != codes.Unavailable || answered || s.conn.GetState() == connectivity.Ready:
 		return failed(FailedStatus, text)
+	default:
+		return failed(FailedConnect, errors.New(st.Message()))
 	}
-	if s.conn.GetState() == connectivity.Ready {
-		return failed(FailedStatus, text)
-	}
-	return failed(FailedConnect, errors.New(st.Message()))
 }
 
 func (s *grpcSink) close() { s.conn.Close() }

@@ -105,9 +105,15 @@ func TestGRPCFailuresAreRetried(t *testing.T) {
 		"hangs": {func(*proxyServer) func(context.Context, []received) (proto.Message, error) {
 			return func(ctx context.Context, _ []received) (proto.Message, error) {
 				<-ctx.Done()
+				time.Sleep(time.Millisecond) // both sides know the deadline: this one is later
 				return nil, ctx.Err()
 			}
 		}, FailedTimeout, "no answer within 3s"},
+		"deadline of the server": {func(*proxyServer) func(context.Context, []received) (proto.Message, error) {
+			return func(context.Context, []received) (proto.Message, error) {
+				return nil, context.DeadlineExceeded
+			}
+		}, FailedTimeout, `answered DeadlineExceeded: "context deadline exceeded"`},
 		"long answer": {func(s *proxyServer) func(context.Context, []received) (proto.Message, error) {
 			return func(context.Context, []received) (proto.Message, error) {
 				return s.response(`error { message: "` + strings.Repeat("x", answerMax) + `" }`), nil
