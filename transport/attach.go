@@ -140,6 +140,11 @@ func (c *conn) newAttachment(written string, name protocol.Name) *attachment {
 		written = key.name
 	}
 	a := &attachment{conn: c, key: key, name: written, hash: ring.Hash(key.app, key.name)}
+	if i := slices.IndexFunc(c.attachments, func(other *attachment) bool { return other.key == key }); i >= 0 {
+		a.names = c.attachments[i].names
+	} else {
+		a.names = new(names)
+	}
 	c.attachments = append(c.attachments, a)
 	c.opened.Store(int32(len(c.attachments)))
 	return a

@@ -233,6 +233,50 @@ func BenchmarkIdleConnection(b *testing.B) {
 	}
 }
 
+// BenchmarkLeave has everybody leave a channel on which each has members, as when all clients of a node that was drained came
+// here and go on again. cpu-ns/leaver is that of the whole process.
+func BenchmarkLeave(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			w := newWorld(b, false, func(c *GatewayConfig) { c.Shards = 1 })
+			defer w.close()
+			s := w.g.shards[0]
+			name, err := protocol.ParseName("room")
+			if err != nil {
+				b.Fatal(err)
+			}
+			leaving, left := int64(0), 0
+			for left < b.N {
+				clients := make([]*attachment, n)
+				for i := range clients {
+					c := &conn{g: w.g, id: strconv.Itoa(i), resumed: true}
+					c.out.seal(nil, false) // it is sent nothing
+					clients[i] = c.newAttachment("room", name)
+					s.in.force(command{kind: doAttach, what: &attachOrder{a: clients[i], granted: protocol.DefaultModes}})
+				}
+				settleShard(s)
+				done := make(chan struct{})
+				s.in.force(command{kind: doInspect, what: func(s *shard) {
+					defer close(done)
+					if ch := clients[0].ch; ch == nil || len(ch.holds) != n || len(ch.waiting) > 0 {
+						b.Error("not all of them are there")
+					}
+					before := cpu()
+					for _, a := range clients {
+						s.leave(a, true)
+					}
+					leaving += cpu() - before
+				}})
+				<-done
+				left += n
+				w.owner.set(func(o *owner) { o.heard = o.heard[:0] })
+			}
+			b.ReportMetric(float64(leaving)/float64(left), "cpu-ns/leaver")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 func writeHeap(b testing.TB, path string) {
 	f, err := os.Create(path)
 	if err != nil {

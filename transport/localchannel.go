@@ -46,10 +46,11 @@ func (ch *localChannel) doubt() {
 // it from then on.
 type attachment struct {
 	// Static after construction.
-	conn *conn
-	key  channelKey
-	name string // as the client wrote it
-	hash uint64 // the channel's place on the ring
+	conn  *conn
+	key   channelKey
+	name  string // as the client wrote it
+	hash  uint64 // the channel's place on the ring
+	names *names
 
 	// Owned by the connection's read loop.
 	asked  protocol.Flags // modes granted at the last ATTACH or AUTH
@@ -65,22 +66,30 @@ type attachment struct {
 	granted  protocol.Flags
 	attached bool // ATTACHED was sent
 	noEcho   bool
-	inWait   bool   // ATTACHED is owed
-	version  uint64 // of the Register that has to be confirmed while inWait; 0 before it is sent
-	turn     uint32 // counts ATTACHes, so that an old deadline does not hit a new one
-	serial   string // the client's channelSerial, while inWait
-	rewind   *rewind
+	inWait   bool // ATTACHED is owed
+	promised bool // ATTACHED said that a SYNC follows
 
 	listening bool   // messages flow, those behind from
-	from      string // where it began, or was told that it goes on
-	rest      *rest  // left out for a moment: its connection gets more than it may
 	replaying bool   // confirmed and inWait: what was published before is being asked for
+	version   uint64 // of the Register that has to be confirmed while inWait; 0 before it is sent
+	turn      uint32 // counts ATTACHes, so that an old deadline does not hit a new one
+	serial    string // the client's channelSerial, while inWait
+	rewind    *rewind
 
-	params   map[string]string
-	watch    *watch
-	wants    *wishes // nil for most
-	roll     *roll   // a SYNC under way
-	promised bool    // ATTACHED said that one follows
+	from string // where messages began to flow, or it was told that they go on
+	rest *rest  // left out for a moment: its connection gets more than it may
+
+	params map[string]string
+	watch  *watch
+	wants  *wishes // nil for most
+	roll   *roll   // a SYNC under way
+}
+
+// names counts a connection's attachments to one channel, which share it: there may be several, each under a name of its
+// own. Owned by the shard.
+type names struct {
+	all     int32
+	present int32 // those that were granted presence
 }
 
 // hasFailed says that the last that the client was told is that the channel failed.
@@ -168,6 +177,7 @@ func (s *shard) attach(p *partition, o *attachOrder) {
 	for i := range after {
 		ch.counts[i] += after[i] - before[i]
 	}
+	a.names.present += after[channel.PresenceConnections] - before[channel.PresenceConnections]
 	ch.watchers += int32(btoi(a.watches()) - btoi(watched))
 	if a.attached && !waited && before == after && !watched && !a.watches() {
 		s.sendAttachedAgain(a, a.stands())
@@ -197,6 +207,7 @@ func (s *shard) admit(p *partition, a *attachment) {
 	ch := s.open(p, a.key)
 	a.ch, a.index = ch, len(ch.attachments)
 	ch.attachments = append(ch.attachments, a)
+	a.names.all++
 	s.attachments.Add(1)
 }
 
@@ -230,9 +241,12 @@ func (s *shard) remove(a *attachment) {
 	ch.attachments[a.index].index = a.index
 	ch.attachments[last] = nil
 	ch.attachments = ch.attachments[:last]
-	for i, n := range protocol.ModeCounts(a.granted) {
+	counts := protocol.ModeCounts(a.granted)
+	for i, n := range counts {
 		ch.counts[i] -= n
 	}
+	a.names.all--
+	a.names.present -= counts[channel.PresenceConnections]
 	if a.watches() {
 		ch.watchers--
 	}

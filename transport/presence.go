@@ -253,11 +253,9 @@ func (s *shard) letGo(ch *localChannel, a *attachment, over bool) {
 	if h == nil || h.conn != a.conn {
 		return
 	}
-	for _, other := range ch.attachments {
-		// Under another name. One that cannot have members does not keep those of one that could.
-		if other.conn == a.conn && (other.granted.Has(protocol.ModePresence) || !a.granted.Has(protocol.ModePresence)) {
-			return
-		}
+	// Those under other names are left. One that cannot have members does not keep those of one that could.
+	if a.names.present > 0 || a.names.all > 0 && !a.granted.Has(protocol.ModePresence) {
+		return
 	}
 	s.touch(ch)
 	if over {
