@@ -191,6 +191,7 @@ const (
 	NotOwn                  // the message is another client's
 	NotAppendable           // text can be appended to text of the same encoding only
 	TooLarge                // the message would be larger than the publisher allows
+	Overtaken               // a change of members was refused before, and what its client said later was not
 )
 
 // DataKind says what a message's Data is.

@@ -28,7 +28,8 @@ type Member struct {
 }
 
 // PresenceChange asks the owner to let members of one connection enter, update or leave, all or none of them. Published
-// answers it. The owner knows it again by its MsgSerial: one that it has taken is answered and does nothing more.
+// answers it. The owner knows by its MsgSerial what was said before something that it has taken. That does nothing more: it is
+// accepted when what the client said then or later is what is there, else it was refused before and is Overtaken.
 type PresenceChange struct {
 	App, Name string
 	Req       uint64 // as in Publish
@@ -82,7 +83,7 @@ type Hold struct {
 	Era      uint64 // grows each time the client resumes the connection
 	State    HoldState
 	RemainMs int64    // how long members stay when the connection is lost
-	Taken    int64    // all its changes with a MsgSerial below this were taken
+	Taken    int64    // none of its changes with this MsgSerial or a greater one was taken; of those below some may not be
 	Whole    bool     // Members is all there are; else the owner answers with PresenceHeld what there is
 	Members  []Member // in the state HoldLost it may be empty without being Whole: all stay as they are
 }

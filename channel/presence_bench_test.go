@@ -12,7 +12,7 @@ func crowd(n int) (*presence, Moment) {
 	p, now := &presence{}, Moment{Since: time.Second, UnixMs: 1_700_000_000_000}
 	for i := range n {
 		conn := fmt.Sprintf("conn%08d", (i*7919)%n)
-		p.change(now, 1, &PresenceChange{ConnID: conn, ID: conn + ":0", Members: []Member{{Action: Enter, ClientID: fmt.Sprint("client", i)}}}, 0)
+		p.change(now, 1, &PresenceChange{ConnID: conn, ID: conn + ":0", Members: []Member{{Action: Enter, ClientID: fmt.Sprint("client", i)}}}, 0, nil)
 	}
 	return p, now
 }
@@ -28,7 +28,7 @@ func BenchmarkPresenceEnter(b *testing.B) {
 	serial := int64(0)
 	for b.Loop() {
 		for _, action := range []PresenceAction{Enter, Leave} {
-			p.change(now, 1, &PresenceChange{ConnID: "conn00005000x", MsgSerial: serial, ID: "x", Members: []Member{{Action: action, ClientID: "one more"}}}, 0)
+			p.change(now, 1, &PresenceChange{ConnID: "conn00005000x", MsgSerial: serial, ID: "x", Members: []Member{{Action: action, ClientID: "one more"}}}, 0, nil)
 			serial++
 		}
 	}

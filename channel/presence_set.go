@@ -39,7 +39,7 @@ type hold struct {
 	era     uint64
 	remain  time.Duration
 	until   time.Duration // lost: its members leave then; 0 while it is held
-	taken   int64         // as in Hold
+	taken   int64         // as in Hold; nothing is kept of which ones below were refused
 }
 
 func compareMember(m *Member, conn, client string) int {
@@ -143,30 +143,58 @@ func (p *presence) take(from Gateway, conn string, era uint64, remainMs int64) *
 	return h
 }
 
-// change does what a client asks for. The events are what others have to hear of it.
-func (p *presence) change(now Moment, from Gateway, c *PresenceChange, most int) (events []Member, why Refusal) {
+// change does what a client asks for. The events are what others have to hear of it. past is what happened on the channel.
+func (p *presence) change(now Moment, from Gateway, c *PresenceChange, most int, past *history) (events []Member, why Refusal) {
 	if len(c.Members) == 0 {
 		return nil, Accepted
 	}
 	h := p.take(from, c.ConnID, c.Era, c.RemainMs)
-	if h == nil || c.MsgSerial < h.taken {
+	switch {
+	case h == nil:
+		return nil, Accepted // to a socket that the client has left
+	case c.MsgSerial >= h.taken:
+	case p.stands(now, c, past):
 		return nil, Accepted
+	default:
+		return nil, Overtaken
 	}
 	if why := p.room(c, most); why != Accepted {
 		return nil, why
 	}
 	h.taken = c.MsgSerial + 1
 	for i := range c.Members {
-		m := c.Members[i]
-		m.ConnID, m.TimeMs = c.ConnID, now.UnixMs
-		if m.Action == Leave || m.ID == "" {
-			m.ID = c.ID + ":" + strconv.Itoa(i)
-		}
-		if e, news := p.apply(m); news {
+		if e, news := p.apply(c.member(now, i)); news {
 			events = append(events, e)
 		}
 	}
 	return events, Accepted
+}
+
+// member is what the change says of its i-th member, as the owner keeps and tells it.
+func (c *PresenceChange) member(now Moment, i int) Member {
+	m := c.Members[i]
+	m.ConnID, m.TimeMs = c.ConnID, now.UnixMs
+	if m.Action == Leave || m.ID == "" {
+		m.ID = c.ID + ":" + strconv.Itoa(i)
+	}
+	return m
+}
+
+// stands says of a change that was said before one that was taken whether it, or what the client said later of the same
+// members, is what is there. If not, the change was refused, by whomever, and the client may not have heard so; it is not
+// done now, since what came after it was answered without it.
+func (p *presence) stands(now Moment, c *PresenceChange, past *history) bool {
+	for i := range c.Members {
+		m := c.member(now, i)
+		at, found := p.find(m.ConnID, m.ClientID)
+		switch {
+		case found && p.members[at].ID != m.ID && m.Newer(p.members[at]):
+			return false
+		case !found && m.Action != Leave && !past.leftAfter(&m):
+			return false
+		}
+	}
+	return true
 }
 
 // room says whether a change fits.

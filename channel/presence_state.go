@@ -28,7 +28,7 @@ func (s *State) changePresence(now Moment, from Gateway, c *PresenceChange, effe
 	}
 	s.open, s.usedAt = true, now.Since
 	effects = s.tellPresence(now, effects)
-	events, why := s.here().change(now, from, c, s.profile.MembersMax)
+	events, why := s.here().change(now, from, c, s.profile.MembersMax, s.past)
 	if len(events) == 0 {
 		return s.settle(now, append(effects, Effect{To: from, Message: &Published{Req: c.Req, Refusal: why}}))
 	}
@@ -116,6 +116,26 @@ func nameEvents(d *Delivery, serialMs int64) {
 			m.ID, m.TimeMs = d.ID, max(m.TimeMs, serialMs)
 		}
 	}
+}
+
+// leftAfter says whether a member is known to have left at its client's own word, which it said after this. Others may have
+// taken it away for the client's being gone: that says nothing about what the client means.
+func (h *history) leftAfter(m *Member) bool {
+	if h == nil {
+		return false
+	}
+	for i := len(h.entries) - 1; i >= 0; i-- {
+		for j := range h.entries[i].d.Presence {
+			e := &h.entries[i].d.Presence[j]
+			if e.Action != Leave || e.ConnID != m.ConnID || e.ClientID != m.ClientID {
+				continue
+			}
+			if _, _, own := e.said(); own && e.Newer(m) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // copyPresence sends the members to the follower: Deliveries without a serial, which a copy takes for the set itself. A

@@ -120,7 +120,7 @@ func TestLeavesAreNotOlderThanMembers(t *testing.T) {
 // Members count as messages of the channel. Nobody is kept from leaving, and what is no news counts for nothing.
 func TestChangesOfMembersAreLimited(t *testing.T) {
 	settings := standSettings
-	settings.MessageRate = 3
+	settings.MessageRate, settings.Retention = 3, 2*time.Minute
 	tooFast := fmt.Sprintf("refused A %d", TooFast)
 	fine := []string{"deliver A", "published A"}
 	st := newStand(t, settings).step(reg(gwA, 1, 1, 1, "c"), "occupy").step(committed, "confirm A v1 1/1").

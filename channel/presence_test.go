@@ -165,7 +165,7 @@ func TestPresenceAgrees(t *testing.T) {
 				}
 				c.serial++
 				c.said = append(c.said, ch)
-				events, why := s.change(now, c.at, ch, 0)
+				events, why := s.change(now, c.at, ch, 0, nil)
 				if why != Accepted {
 					t.Fatal("refused")
 				}
@@ -180,7 +180,7 @@ func TestPresenceAgrees(t *testing.T) {
 				for _, ch := range c.said[from:] {
 					again := *ch
 					again.Era = c.era
-					events, _ := s.change(now, c.at, &again, 0)
+					events, _ := s.change(now, c.at, &again, 0, nil)
 					if len(events) > 0 {
 						t.Fatalf("said again, %s did %v", ch.ID, events)
 					}
@@ -197,7 +197,7 @@ func TestPresenceAgrees(t *testing.T) {
 					ch.Members = append(ch.Members, Member{Action: Enter, ID: id, ClientID: who, Kind: StringData, Data: []byte(data)})
 				}
 				c.serial++
-				events, _ := s.change(now, c.at, ch, 0)
+				events, _ := s.change(now, c.at, ch, 0, nil)
 				if len(events) > 0 {
 					t.Fatalf("what was there already made %v", events)
 				}

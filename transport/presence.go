@@ -109,7 +109,7 @@ type hold struct {
 	fixed       bool   // there never was one, and the members stay
 	era         uint64
 	remainMs    int64
-	taken       int64 // the owner has answered all changes with a msgSerial below
+	taken       int64 // as in channel.Hold, as far as the owner has answered
 	whole       bool  // members are all that the owner has answered; else it may know more
 	members     map[string]channel.Member
 	pending     []*request       // changes that are not answered, in order
@@ -188,9 +188,8 @@ func (s *shard) presenceAnswered(r *request, refused error) {
 	r.hold = nil
 	h.pending = slices.DeleteFunc(h.pending, func(q *request) bool { return q == r })
 	h.expect(c, -1)
-	h.taken = max(h.taken, c.MsgSerial+1)
 	if refused == nil {
-		h.members = c.ApplyTo(h.members)
+		h.taken, h.members = max(h.taken, c.MsgSerial+1), c.ApplyTo(h.members)
 	}
 	h.amiss = h.amiss || refused != nil && r.doubtful
 	// What is told names the changes under way as if they were done, and so is in doubt again when they are refused.

@@ -326,6 +326,9 @@ func TestRefusedChangesDoNotTellOfAllMembers(t *testing.T) {
 			if !h.Whole || !slices.Equal(clientsOf(h.Members), []string{"alice"}) {
 				t.Errorf("%+v", h)
 			}
+			if h.Taken != 1 {
+				t.Errorf("what was refused is told as taken, up to %d", h.Taken)
+			}
 		}
 		// A new owner hears of it before it is asked, and refuses.
 		w.owner.set(func(o *owner) {

@@ -62,6 +62,8 @@ func Refused(r channel.Refusal) *ErrorInfo {
 		return Errorf(CodeTooManyMembers, "the presence set of the channel is full; members have to leave first, or channels.presence_members be raised")
 	case channel.MembersTooLarge:
 		return NewError(CodeMembersTooLarge)
+	case channel.Overtaken:
+		return Errorf(CodePresence, "this was refused before, and what was said later was not, so it cannot be done in its turn; say it anew")
 	case channel.NotMutable:
 		return NewError(CodeNotMutable)
 	case channel.NotFound:
