@@ -63,7 +63,7 @@ func (b *boot) onFigures(context.Context, cluster.Peer, []byte) ([]byte, error) 
 
 // liveConfig is what the live part of the admin API reads from.
 func (b *boot) liveConfig() admin.LiveConfig {
-	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Holders: b.holders, Meter: b.meterRows, Ended: b.stopping.Load, Logger: b.log}
+	return admin.LiveConfig{Summary: b.summary, Events: b.liveEvents, Query: b.query, Holders: b.holders, Meter: b.meterRows, Standing: b.standing, Ended: b.stopping.Load, Logger: b.log}
 }
 
 // summary asks all nodes at the same time and puts together what those say that answer.
@@ -72,7 +72,7 @@ func (b *boot) summary(ctx context.Context) admin.Summary {
 	said := b.ask(ctx, status.Members)
 	s := admin.Summary{
 		TimeMs: time.Now().UnixMilli(), Node: status.Node, Version: version(), ClusterID: status.ClusterID,
-		Leader: status.Leader, Term: status.Term, LeaseMs: status.LeaseMs, Reasons: b.readiness().Reasons(),
+		Leader: status.Leader, Term: status.Term, LeaseMs: status.LeaseMs, Reasons: b.readiness().Reasons(), Stale: b.stale(),
 		Members: []admin.Member{}, Partitions: placement(status.Table),
 		FirstSeq: log.FirstEvent, LastSeq: log.LastEvent, Occupied: log.Occupied,
 	}

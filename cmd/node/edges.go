@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"innkeeper/cluster"
 	"innkeeper/raftstore"
 	"innkeeper/transport/admin"
 	"innkeeper/transport/auth"
@@ -190,9 +191,19 @@ func (b *boot) adminHandler() http.Handler {
 	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
 	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
 		Version: version(), Ready: b.readiness,
-		Cluster: func() any { return b.cluster.Status() },
-		Rules:   func() any { return b.rules() },
-		Replay:  b.replay, List: b.gateway.List, Operations: b.operations(), Beside: besideAdmin, Gatherer: reg, Logger: b.log,
+		Cluster: func() any {
+			return struct {
+				cluster.Status
+				Stale string `json:"stale,omitempty"`
+			}{b.cluster.Status(), b.stale()}
+		},
+		Rules: func() any {
+			return struct {
+				dispatch.Status
+				Stale string `json:"stale,omitempty"`
+			}{b.rules(), b.stale()}
+		},
+		Replay: b.replay, List: b.gateway.List, Operations: b.operations(), Beside: besideAdmin, Gatherer: reg, Logger: b.log,
 	})))
 	// The admin listener is for operators only; a profile is how they and we find out where time and memory go.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -236,6 +247,14 @@ func (b *boot) standing() standing.Standing {
 		return standing.CutOff
 	}
 	return standing.Behind
+}
+
+// stale says why what this boot has of the log may be old, or not be all there was; "" while it is in touch.
+func (b *boot) stale() string {
+	if late := b.standing().Current(); late != nil {
+		return late.Message
+	}
+	return ""
 }
 
 // readiness is what GET /readyz judges by.

@@ -103,6 +103,7 @@ func TestNodesThatCannotKnow(t *testing.T) {
 	if res, body := request(t, http.MethodGet, "http://"+alone.AdminAddr()+"/v1/apps", "", "", nil); res.StatusCode != 503 {
 		t.Errorf("GET /v1/apps of one that has read nothing: %d %s", res.StatusCode, body)
 	}
+	alone.shows(503, 503)
 	if _, err := alone.boot.Load().drain(t.Context(), ""); err == nil {
 		t.Error("it is drained although nobody could take over")
 	}
@@ -144,11 +145,36 @@ func TestNodesThatCannotKnow(t *testing.T) {
 			t.Errorf("GET %s, cut off: %d, want %d", path, got, want)
 		}
 	}
+	alone.shows(503, 200)
 	if got := alone.list("new.root:secret", ""); got.status != 503 {
 		t.Errorf("cut off, a key that it does not know: %+v", got)
 	}
 	if _, err := alone.boot.Load().drain(t.Context(), ""); statusOf(err) != http.StatusConflict {
 		t.Errorf("drained while cut off: %v", err)
+	}
+}
+
+// shows looks at what operators are shown by a node that cannot know: the statuses of the meter, also of what the node has,
+// and that all else of the log says that it may be old. The dashboard's page opens.
+func (r *running) shows(meter, has int) {
+	r.t.Helper()
+	for path, want := range map[string]int{
+		"/meter?unit=day": meter, "/meter?unit=day&consistency=stale": has, "/cluster": 200, "/rules": 200, "/dashboard/": 200,
+	} {
+		res, body := request(r.t, http.MethodGet, "http://"+r.AdminAddr()+path, "", "", nil)
+		if res.StatusCode != want {
+			r.t.Errorf("GET %s: %d, want %d: %s", path, res.StatusCode, want, body)
+		}
+		if path != "/cluster" && path != "/rules" {
+			continue
+		}
+		var says struct{ Stale string }
+		if err := json.Unmarshal(body, &says); err != nil || says.Stale == "" {
+			r.t.Errorf("GET %s: stale is %q (%v)", path, says.Stale, err)
+		}
+	}
+	if s := r.boot.Load().summary(r.t.Context()); s.Stale == "" {
+		r.t.Error("the summary does not say so")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"innkeeper/channel"
+	"innkeeper/transport/standing"
 )
 
 // What the live API allows itself.
@@ -29,7 +30,7 @@ const (
 var LiveEndpoints = []Endpoint{
 	{Path: "/live", Is: "a summary of the cluster each second, and events as they happen, as server-sent events"},
 	{Path: "/channel", Is: "one channel: who is attached and present, and its last events; parameters app and channel"},
-	{Path: "/meter", Is: "what was open in the newest intervals; parameters unit (minute, hour, day or month) and app"},
+	{Path: "/meter", Is: "what was open in the newest intervals; parameters unit (minute, hour, day or month), app, and consistency: stale for what a node that is cut off has"},
 }
 
 // LiveConfig is what the live API shows. All functions may be called from many goroutines at once.
@@ -46,6 +47,8 @@ type LiveConfig struct {
 	// Meter returns the newest intervals of a unit (minute, hour, day, month), oldest first, up to limit of them, of one app
 	// or of all together ("").
 	Meter func(app, unit string, limit int) ([]MeterRow, error)
+	// Standing says how far the node may speak for its cluster; nil: it always may.
+	Standing func() standing.Standing
 	// Ended says that the node is on its way out: streams end.
 	Ended  func() bool
 	Logger *slog.Logger // nil discards
@@ -61,6 +64,7 @@ type Summary struct {
 	Term       uint64          `json:"term"`
 	LeaseMs    int64           `json:"lease_ms"` // left of the telling node's lease
 	Reasons    []string        `json:"not_ready"`
+	Stale      string          `json:"stale"` // why what is of the log (members, partitions, rules, limits, seqs, occupied, events) may be old; "": it is not
 	Members    []Member        `json:"members"`
 	Partitions Placement       `json:"partitions"`
 	Rules      json.RawMessage `json:"rules"`      // as GET /rules, of the node that sends when it answers
@@ -176,6 +180,9 @@ type live struct {
 func NewLive(c LiveConfig) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Standing == nil {
+		c.Standing = func() standing.Standing { return standing.InTouch }
 	}
 	h := &live{LiveConfig: c}
 	mux := http.NewServeMux()

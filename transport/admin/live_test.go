@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"innkeeper/channel"
+	"innkeeper/transport/standing"
 )
 
 // tape is a log of events that grows.
@@ -216,8 +217,38 @@ func TestMeter(t *testing.T) {
 		t.Errorf("nothing is told as %s", got)
 	}
 	get("unit=week", http.StatusBadRequest)
+	get("unit=day&consistency=leader", http.StatusBadRequest)
 	get("", http.StatusBadRequest)
 	get("unit=day&app=broken", http.StatusInternalServerError)
+}
+
+// A node that has read nothing has no meter to show, and one that is cut off shows its own only to those who ask for it, as
+// GET /occupied does.
+func TestMeterOfWhoCannotKnow(t *testing.T) {
+	for stands, want := range map[standing.Standing][2]int{standing.Behind: {503, 503}, standing.CutOff: {503, 200}, standing.InTouch: {200, 200}} {
+		h := NewLive(LiveConfig{
+			Standing: func() standing.Standing { return stands },
+			Meter:    func(string, string, int) ([]MeterRow, error) { return []MeterRow{{StartMs: 1}}, nil },
+		})
+		for i, query := range []string{"unit=day", "unit=day&consistency=stale"} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "/meter?"+query, nil))
+			var got struct {
+				Intervals []MeterRow `json:"intervals"`
+				Stale     string     `json:"stale"`
+				Error     struct{ Message string }
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatalf("%v: %s", err, w.Body)
+			}
+			if w.Code != want[i] || (w.Code == 200) != (len(got.Intervals) == 1) || (w.Code == 503) != (got.Error.Message != "") {
+				t.Errorf("standing %d, %s: %d %s", stands, query, w.Code, w.Body)
+			}
+			if says := w.Code == 200 && stands != standing.InTouch; says != (got.Stale != "") {
+				t.Errorf("standing %d, %s: stale is %q", stands, query, got.Stale)
+			}
+		}
+	}
 }
 
 func TestOneChannel(t *testing.T) {

@@ -21,6 +21,7 @@ type MeterGauge struct {
 var meterRows = map[string]int{"minute": 60, "hour": 48, "day": 31, "month": 12}
 
 // meter answers GET /meter?unit=…&app=…, app "" being all apps together. Intervals in which nothing was open are left out.
+// A node that cannot know of the newest refuses; with consistency=stale one that is cut off tells what it has, and says so.
 func (h *live) meter(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	unit := q.Get("unit")
@@ -28,6 +29,18 @@ func (h *live) meter(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		refuse(w, http.StatusBadRequest, "parameter unit is %.100q; it must be minute, hour, day or month", unit)
 		return
+	}
+	stands, stale := h.Standing(), ""
+	late := stands.Current()
+	switch consistency := q.Get("consistency"); {
+	case consistency != "" && consistency != "stale":
+		refuse(w, http.StatusBadRequest, "parameter consistency is %.100q; it must be stale or left out", consistency)
+		return
+	case late != nil && (consistency == "" || stands.Known() != nil):
+		refuse(w, late.StatusCode, "%s", late.Message)
+		return
+	case late != nil:
+		stale = late.Message
 	}
 	rows, err := h.Meter(q.Get("app"), unit, limit)
 	if err != nil {
@@ -38,5 +51,9 @@ func (h *live) meter(w http.ResponseWriter, r *http.Request) {
 	if rows == nil {
 		rows = []MeterRow{}
 	}
-	respond(w, http.StatusOK, map[string]any{"unit": unit, "app": q.Get("app"), "limit": limit, "intervals": rows})
+	answer := map[string]any{"unit": unit, "app": q.Get("app"), "limit": limit, "intervals": rows}
+	if stale != "" {
+		answer["stale"] = stale
+	}
+	respond(w, http.StatusOK, answer)
 }

@@ -38,7 +38,7 @@ function tiles(summary, { live, total }) {
     ['Nodes answering', `${answering} of ${known}`, dead && `${dead} dead`],
     ['Leader', summary.leader ? letter(summary.leader) : 'none', summary.leader && `term ${summary.term}`],
     ['Open channels', count(total.channels_open)],
-    ['Occupied', count(summary.occupied)],
+    ['Occupied', count(summary.occupied), summary.stale && 'may be old'],
     ['Connections', count(total.connections)],
     ['Messages in', rate(total.messages_in), 'per s'],
     ['Deliveries', rate(total.messages_out), 'per s'],
@@ -71,6 +71,7 @@ function summary(s) {
   say($('chart-note'), `Sums over all ${sums.live.length === 1 ? 'nodes (one)' : `${sums.live.length} nodes`}, sampled once a second since this page was opened; the dot is the highest sample. A line is broken where a node did not answer.`);
   problems = [];
   if (s.not_ready.length) problems.push(['', `This node is not ready: ${s.not_ready.join('; ')}.`]);
+  if (s.stale) problems.push(['', `Members, partitions, occupied channels, events, rules and limits are shown as this node has them, and may be old: ${s.stale}.`]);
   if (sums.silent.length) problems.push(['', `No figures from ${sums.silent.map((m) => `node ${letter(m.node)}`).join(', ')}: sums over the cluster are not shown.`]);
   say($('about'), `Node ${s.node}, cluster ${s.cluster_id || 'not founded'}, version ${s.version || 'unknown'}, events ${s.first_seq}–${s.last_seq}.`);
   document.title = sums.total.channels_open === null ? 'Innkeeper' : `${count(sums.total.channels_open)} open · Innkeeper`;

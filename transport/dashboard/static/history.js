@@ -87,7 +87,7 @@ export function showHistory() {
     clearTimeout(timer);
     running?.abort();
     const mine = (running = new AbortController());
-    const ask = { unit: form.elements.unit.value, app: form.elements.app.value };
+    const ask = { unit: form.elements.unit.value, app: form.elements.app.value, consistency: 'stale' };
     if (fresh) say($('history-state'), 'Loading…', 'note');
     try {
       const got = await read(`../meter?${new URLSearchParams(ask)}`, mine.signal);
@@ -96,7 +96,7 @@ export function showHistory() {
       if (fresh) $('history-rows').replaceChildren();
       render();
       table();
-      say($('history-state'), `Of the whole cluster${ask.app ? `, app “${visible(ask.app)}”` : ', all apps together'}, sampled each second and kept in the log. Empty where nothing was open; the last is not over.${ask.unit === 'day' || ask.unit === 'month' ? ' Days begin at 00:00 UTC.' : ''}`, 'note');
+      say($('history-state'), `${got.stale ? `May be old: ${got.stale}. ` : ''}Of the whole cluster${ask.app ? `, app “${visible(ask.app)}”` : ', all apps together'}, sampled each second and kept in the log. Empty where nothing was open; the last is not over.${ask.unit === 'day' || ask.unit === 'month' ? ' Days begin at 00:00 UTC.' : ''}`, 'note');
     } catch (e) {
       if (running !== mine) return;
       say($('history-state'), `The meter cannot be read: ${e.message}. Trying again…`, 'note error');
