@@ -234,11 +234,11 @@ func (a *attachment) members(d *channel.Delivery) *channel.Delivery {
 // replay brings a confirmed attachment what was published before now: behind the serial it came back with, or as far
 // back as it asked for. It is attached when the last of that is on its way, and hears what comes live from there on.
 func (s *shard) replay(a *attachment, m *channel.Registered) {
-	a.replaying = true
+	p := &playback{shard: s, a: a, serial: a.serial}
+	a.playback = p
 	if a.watch != nil {
 		a.watch.last = m.Counts
 	}
-	p := &playback{shard: s, a: a, turn: a.turn, serial: a.serial}
 	if a.serial != "" {
 		p.ask(channel.History{After: a.serial, Raw: true}, p.resumed)
 		return
@@ -250,15 +250,14 @@ func (s *shard) replay(a *attachment, m *channel.Registered) {
 type playback struct {
 	*shard
 	a       *attachment
-	turn    uint32
 	serial  string // reached so far
 	greeted bool   // ATTACHED was sent
 }
 
 func (p *playback) ask(q channel.History, then func(*channel.HistoryResult)) {
 	p.recallOnce(p.a.ch, q, func(r *channel.HistoryResult) {
-		if p.a.ch == nil || !p.a.replaying || p.a.turn != p.turn {
-			return // detached, or asked anew
+		if p.over() {
+			return
 		}
 		if r == nil {
 			p.giveUp(p.a)
@@ -267,6 +266,9 @@ func (p *playback) ask(q channel.History, then func(*channel.HistoryResult)) {
 		then(r)
 	})
 }
+
+// over says that the attachment was detached, or asked anew.
+func (p *playback) over() bool { return p.a.playback != p }
 
 // resumed goes on from the client's serial, if everything behind it is there. What follows may be gone as well before it
 // was asked for: a client that was told to have resumed is told otherwise then.
@@ -285,34 +287,71 @@ func (p *playback) resumed(r *channel.HistoryResult) {
 		}
 		p.sendAttached(a, p.serial, flags, nil) // where the client stands: it may be cut off before the rest arrives
 	}
-	p.play(r.Deliveries)
+	for _, d := range r.Deliveries {
+		if a.hears() && !p.room(2) { // asked for again: keeping it for all who are slow would cost more
+			p.more()
+			return
+		}
+		p.play(d)
+	}
 	if r.More && a.hears() {
-		p.ask(channel.History{After: p.serial, Raw: true}, p.resumed)
+		p.more()
 		return
 	}
 	p.finish(p.serial, r.Serial, 0, nil)
 }
 
-func (p *playback) play(list []*channel.Delivery) {
-	if p.a.hears() {
-		for _, d := range list {
-			if p.pass(p.a, d) {
-				p.deliveries.Add(1)
-				p.a.conn.tally.out.add(d.Messages, 1)
+// room says that what waits for the connection is a share of what may wait at most. Half of that is left to what comes live.
+func (p *playback) room(share int) bool {
+	return p.a.conn.out.waiting() <= p.g.cfg.OutboxBytes/share
+}
+
+// more asks for what follows, later when the connection has much to read already: who reads all the time is not to be ended
+// because of all that it missed.
+func (p *playback) more() {
+	if !p.room(4) {
+		p.behind = append(p.behind, p)
+		return
+	}
+	p.ask(channel.History{After: p.serial, Raw: true}, p.resumed)
+}
+
+// catchUp looks again at those that had too much to read. A connection that comes back to many channels gets one page at a
+// time: there is no room for more.
+func (s *shard) catchUp() {
+	behind := s.behind
+	s.behind = nil
+	var asked map[*conn]bool
+	for _, p := range behind {
+		c := p.a.conn
+		switch {
+		case p.over():
+		case asked[c]:
+			s.behind = append(s.behind, p)
+		default:
+			if asked == nil {
+				asked = make(map[*conn]bool)
 			}
+			asked[c] = true
+			p.more()
 		}
 	}
-	if len(list) > 0 {
-		p.serial = list[len(list)-1].Serial
-		p.a.serial = p.serial // so that a regrant goes on from here
+}
+
+func (p *playback) play(d *channel.Delivery) {
+	if p.a.hears() && p.pass(p.a, d) {
+		p.deliveries.Add(1)
+		p.a.conn.tally.out.add(d.Messages, 1)
 	}
+	p.serial = d.Serial
+	p.a.serial = p.serial // so that a regrant goes on from here
 }
 
 // finish makes the attachment a live one, behind the serial at which the owner answered. With err what is between start
 // and the serial reached before is missing.
 func (p *playback) finish(start, reached string, flags protocol.Flags, err *protocol.ErrorInfo) {
 	a := p.a
-	a.replaying, a.inWait, a.serial, a.attached = false, false, "", true
+	a.playback, a.inWait, a.serial, a.attached = nil, false, "", true
 	if !p.greeted || err != nil {
 		p.sendAttached(a, start, flags, err)
 	}

@@ -2,8 +2,10 @@ package transport
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"innkeeper/channel"
 	"innkeeper/transport/protocol"
@@ -61,6 +63,72 @@ func TestClientComesBackWithItsSerial(t *testing.T) {
 			d.hears("m")
 			c.quiet()
 			d.quiet()
+		})
+	}
+}
+
+// Who comes back to far more than its outbox holds, and reads all the time, gets all of that however slowly it reads: on
+// several channels, in pages larger than the outbox, and for longer than an ATTACH may take. What it has no room for is not
+// asked for.
+func TestSlowReaderComesBackToMuch(t *testing.T) {
+	for _, page := range []int{4, 1000} {
+		bubbleWith(t, func(c *GatewayConfig) { c.OutboxBytes = 80 << 10 }, func(t *testing.T, w *world, format string) {
+			const missed = 100
+			rooms := []string{"a", "b", "c", "d", "e", "f"}
+			text := func(i int) string { return fmt.Sprintf("%03d", i) + strings.Repeat("x", 4000) }
+			first := map[string]string{}
+			for _, name := range rooms {
+				for i := range missed + 1 {
+					if serial := w.speak(name, text(i))[0]; i == 0 {
+						first[name] = serial
+					}
+				}
+			}
+			w.owner.set(func(o *owner) { o.page = page })
+			c := w.connect(format)
+			defer c.close()
+			for _, name := range rooms {
+				c.send(protocol.AppendAttach(nil, c.f, &protocol.Attach{Channel: name, ChannelSerial: first[name]}))
+			}
+			asked := func() (n int) {
+				w.owner.set(func(o *owner) {
+					for _, h := range o.heard {
+						if _, ok := h.m.(*channel.History); ok {
+							n++
+						}
+					}
+				})
+				return n
+			}
+			time.Sleep(time.Second)
+			before := asked()
+			time.Sleep(5 * time.Second)
+			if n := asked() - before; n > 0 {
+				t.Errorf("%d pages were asked for of which nothing could be sent", n)
+			}
+			began, heard := time.Now(), map[string]int{}
+			for i := range len(rooms) * (missed + 1) {
+				pm := c.next()
+				switch n := heard[pm.Channel]; {
+				case n == 0 && (pm.Action != protocol.ActionAttached || !pm.Flags.Has(protocol.FlagResumed|protocol.FlagHasBacklog)),
+					n > 0 && (pm.Action != protocol.ActionMessage || pm.Messages[0].Name != text(n)):
+					t.Fatalf("frame %d, %d of %q: %v, error %v", i, n, pm.Channel, pm.Action, pm.Error)
+				}
+				heard[pm.Channel]++
+				time.Sleep(20 * time.Millisecond)
+			}
+			if n := asked(); n > 300 { // a page for a quarter of an outbox is 120 of 20 KB
+				t.Errorf("%d pages were asked for", n)
+			}
+			if took := time.Since(began); took < w.g.cfg.AttachTimeout {
+				t.Errorf("all was there after %v", took)
+			}
+			for i, name := range rooms {
+				c.publish(name, int64(i), "live")
+				c.hears("m")
+				c.expect(protocol.ActionAck)
+			}
+			c.quiet()
 		})
 	}
 }

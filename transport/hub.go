@@ -33,6 +33,7 @@ type shard struct {
 	requests map[uint64]*request
 	waits    []attachWait // attaches not confirmed yet, by deadline; settled ones are skipped
 	slow     []*roll      // SYNCs of connections that have much to read already
+	behind   []*playback  // resumes of such
 	touched  []*localChannel
 	resting  []*rest
 	dirty    []*conn // have frames that this shard has to flush
@@ -85,7 +86,7 @@ func (s *shard) run() {
 			return
 		}
 		s.finishBatch()
-		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0 || len(s.resting) > 0) {
+		if !s.ticking && (len(s.requests) > 0 || len(s.waits) > 0 || len(s.slow) > 0 || len(s.behind) > 0 || len(s.resting) > 0) {
 			s.ticking = true
 			s.timer.Reset(tick)
 		}
@@ -213,6 +214,7 @@ func (s *shard) tick(now time.Time) {
 	s.expireAttaches(now)
 	s.rouse(now)
 	s.goOn()
+	s.catchUp()
 	for _, p := range s.parts {
 		if p != nil && p.head != nil {
 			s.expireRequests(p, now)
@@ -268,7 +270,7 @@ func (s *shard) occupancy(p *partition, m *channel.Occupancy) {
 		case a.watch == nil:
 		case a.attached:
 			s.tellCounts(a, &m.Counts)
-		case a.replaying: // the owner says it once; before Registered it is older than that
+		case a.playback != nil: // the owner says it once; before Registered it is older than that
 			a.watch.last = m.Counts
 		}
 	}

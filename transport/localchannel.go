@@ -61,6 +61,7 @@ type attachment struct {
 
 	// Owned by the shard.
 	taken    uint32        // number of the last ATTACH
+	turn     uint32        // counts ATTACHes, so that an old deadline does not hit a new one
 	ch       *localChannel // nil while there is none
 	index    int           // in ch.attachments
 	granted  protocol.Flags
@@ -70,11 +71,10 @@ type attachment struct {
 	promised bool // ATTACHED said that a SYNC follows
 
 	listening bool   // messages flow, those behind from
-	replaying bool   // confirmed and inWait: what was published before is being asked for
 	version   uint64 // of the Register that has to be confirmed while inWait; 0 before it is sent
-	turn      uint32 // counts ATTACHes, so that an old deadline does not hit a new one
 	serial    string // the client's channelSerial, while inWait
 	rewind    *rewind
+	playback  *playback // confirmed and inWait: what was published before is being asked for; else nil
 
 	from string // where messages began to flow, or it was told that they go on
 	rest *rest  // left out for a moment: its connection gets more than it may
@@ -116,14 +116,17 @@ type attachWait struct {
 	deadline time.Time
 }
 
-func (w *attachWait) settled() bool { return !w.a.inWait || w.a.turn != w.turn }
+// settled says that nothing is to be confirmed any more. Who was told to have resumed may take its time for what it missed.
+func (w *attachWait) settled() bool {
+	return !w.a.inWait || w.a.turn != w.turn || w.a.playback != nil && w.a.playback.greeted
+}
 
 // watch is an attachment's wish for occupancy events.
 type watch struct {
 	which channel.Category
 	told  bool
 	owed  bool           // the counts to start from, which are last, follow when the members were told
-	last  channel.Counts // told last; the latest, to be told, while they are owed or the attachment is replaying
+	last  channel.Counts // told last; the latest, to be told, while they are owed or the attachment is played the past
 }
 
 // news says whether the counts differ from those told last, as far as the watcher sees them, and takes them as told.
@@ -260,8 +263,8 @@ func (s *shard) remove(a *attachment) {
 // unwait takes an attachment off the waiting list.
 func (ch *localChannel) unwait(a *attachment) {
 	a.inWait, a.serial = false, ""
-	if a.replaying {
-		a.replaying = false
+	if a.playback != nil {
+		a.playback = nil
 		return
 	}
 	i := slices.Index(ch.waiting, a)

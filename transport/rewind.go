@@ -117,6 +117,8 @@ func (p *playback) rewound(r *channel.HistoryResult) {
 	}
 	p.greeted = true
 	p.sendAttached(p.a, start, flags, err)
-	p.play(list)
+	for _, d := range list {
+		p.play(d)
+	}
 	p.finish(start, r.Serial, 0, nil)
 }
