@@ -48,6 +48,8 @@ func (e ending) final() bool {
 
 const (
 	// lingerTimeout bounds the goodbye of a connection: writing its last frames, and then waiting for the peer to close.
+	// Who takes nothing for so long is not told why: waiting longer would keep a frame and two goroutines for each of those
+	// who do not read, just when there are many.
 	lingerTimeout = time.Second
 	// lingerBytes bounds what is read and thrown away meanwhile.
 	lingerBytes = 1 << 20
