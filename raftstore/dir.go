@@ -189,7 +189,7 @@ func lockDir(path string) (*os.File, error) {
 		}
 		if time.Since(start) >= lockTimeout {
 			f.Close()
-			return nil, fmt.Errorf("data dir %s is %w", path, ErrInUse)
+			return nil, fmt.Errorf("data dir %s is %w: stop that one, or give this node a directory of its own", path, ErrInUse)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"innkeeper/cmd/node/config"
+	"innkeeper/transport/dispatch"
 )
 
 // maxDevNodes keeps client ports and admin ports apart and the log on every node affordable.
@@ -23,7 +24,7 @@ type devCmd struct {
 	Listen        string       `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the first node serves clients; node i uses port + i, and port + 100 + i for admin. Default: ${default}."`
 	DataDir       string       `name:"data-dir" placeholder:"DIR" help:"Keep the data here. Default: a temporary directory that is removed at the end."`
 	Webhook       string       `placeholder:"URL" help:"Send occupied and vacated events of all channels here."`
-	WebhookFormat string       `name:"webhook-format" default:"innkeeper" enum:"innkeeper,centrifugo" help:"Format of these events: innkeeper or centrifugo."`
+	WebhookFormat string       `name:"webhook-format" default:"" enum:",innkeeper,centrifugo" placeholder:"FORMAT" help:"Format of these events: innkeeper or centrifugo. Default: centrifugo for grpc and grpcs URLs, which have no other, else innkeeper."`
 	Settings      kong.Plugins `embed:""`
 }
 
@@ -92,7 +93,34 @@ func (c devCmd) general(environ []string) (config.Config, error) {
 		app.Rules = []config.Rule{{ID: "webhook", Source: "channel.state", Target: config.Target{URL: c.Webhook, Format: c.WebhookFormat}}}
 	}
 	base.Apps = []config.App{app}
-	return config.Override(base, environ, given(c.Settings))
+	cfg, err := config.Override(base, environ, given(c.Settings))
+	if wrong, ok := errors.AsType[*config.Error](err); ok {
+		c.nameFlags(wrong)
+	}
+	return cfg, err
+}
+
+// nameFlags tells what is wrong with the rule by the flags that it was made from.
+func (c devCmd) nameFlags(err *config.Error) {
+	for i := range err.Problems {
+		switch p := &err.Problems[i]; p.Key {
+		case "apps[0].rules[0].target.url":
+			p.Key = "--webhook"
+		case "apps[0].rules[0].target.format":
+			p.Key = "--webhook-format"
+		}
+	}
+}
+
+// format is the one that events go out in.
+func (c devCmd) format() dispatch.Format {
+	switch {
+	case c.WebhookFormat != "":
+		return dispatch.Format(c.WebhookFormat)
+	case strings.HasPrefix(c.Webhook, "grpc"):
+		return dispatch.Centrifugo
+	}
+	return dispatch.Innkeeper
 }
 
 // dataDir makes the directory and says how to remove it, if that is to be done.

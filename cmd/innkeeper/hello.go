@@ -52,7 +52,7 @@ func (s *screen) greet() {
 	}
 	events := ""
 	if s.cmd.Webhook != "" {
-		events = fmt.Sprintf("  events   %s (%s)\n", s.cmd.Webhook, s.cmd.WebhookFormat)
+		events = fmt.Sprintf("  events   %s (%s)\n", s.cmd.Webhook, s.cmd.format())
 	}
 	fmt.Fprintf(s.out, `
 Innkeeper is ready: %d node(s), for development only.

@@ -340,7 +340,8 @@ func TestCommandLines(t *testing.T) {
 		{"unknown flag", []string{"serve", "--node.listn", "x"}, nil, exitUsage, nil, []string{"--node.listn", "--node.listen"}},
 		{"too many nodes", []string{"dev", "--nodes", "99"}, nil, exitUsage, nil, []string{"1 to 15"}},
 		{"dev with a bad address", []string{"dev", "--listen", "8080"}, nil, exitRefused, nil, []string{"--listen", "host:port"}},
-		{"dev with a bad webhook", []string{"dev", "--webhook", "localhost:9"}, nil, exitRefused, nil, []string{"target.url", "http, https"}},
+		{"dev with a bad webhook", []string{"dev", "--webhook", "localhost:9"}, nil, exitRefused, nil, []string{"--webhook: ", "http, https"}},
+		{"dev with a bad webhook format", []string{"dev", "--webhook", "grpc://localhost:9", "--webhook-format", "innkeeper"}, nil, exitRefused, nil, []string{"--webhook-format: ", "centrifugo"}},
 		{"dev with a node's variable", []string{"dev"}, []string{"INNKEEPER_NODE_LISTEN=127.0.0.1:1"}, exitRefused, nil, []string{"INNKEEPER_NODE_LISTEN", "--listen"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -101,10 +101,10 @@ func appendEscaped(dst []byte, s string) []byte {
 func accepted(answer []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(answer, &fields); err != nil {
-		return fmt.Errorf("the answer is not a JSON object (%v): %s", err, excerpt(answer))
+		return fmt.Errorf("the answer is not a JSON object such as {\"result\":{}} (%v): %s", err, excerpt(answer))
 	}
 	if fields == nil {
-		return errors.New("the answer is not a JSON object: null")
+		return errors.New(`the answer is not a JSON object such as {"result":{}}: null`)
 	}
 	if e, ok := fields["error"]; ok && string(e) != "null" {
 		return fmt.Errorf("the answer has an error: %s", excerpt(e))

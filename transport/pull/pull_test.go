@@ -223,7 +223,7 @@ func TestBadRequests(t *testing.T) {
 	} {
 		got := get[errorBody](t, test.serve, test.query, test.status)
 		if got.Error.Code != test.code || got.Error.StatusCode != test.status || !strings.Contains(got.Error.Message, test.want) ||
-			got.Error.Href != fmt.Sprint("https://help.ably.io/error/", test.code) {
+			got.Error.Href != "" {
 			t.Errorf("?%s: %+v, want %d %q", test.query, got.Error, test.code, test.want)
 		}
 	}

@@ -28,19 +28,15 @@ func respond(w http.ResponseWriter, status int, v any) {
 
 // refuse writes an error the way the REST API does.
 func refuse(w http.ResponseWriter, e *protocol.ErrorInfo) {
-	href := e.Href
-	if href == "" {
-		href = "https://help.ably.io/error/" + strconv.Itoa(e.Code)
-	}
 	w.Header().Set("X-Ably-Errorcode", strconv.Itoa(e.Code))
 	w.Header().Set("X-Ably-Errormessage", headerText(e.Message))
 	type info struct {
 		Message    string `json:"message"`
 		Code       int    `json:"code"`
 		StatusCode int    `json:"statusCode"`
-		Href       string `json:"href"`
+		Href       string `json:"href,omitempty"`
 	}
-	respond(w, e.StatusCode, map[string]info{"error": {e.Message, e.Code, e.StatusCode, href}})
+	respond(w, e.StatusCode, map[string]info{"error": {e.Message, e.Code, e.StatusCode, e.Href}})
 }
 
 // headerText makes a message safe for a header: printable ASCII only.

@@ -22,7 +22,7 @@ func (d decoder) section(path string, in map[string]any, out reflect.Value) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(in)) {
 		if _, ok := fields[key]; !ok {
-			d.unknown(join(path, key))
+			d.unknown(join(path, key), slices.Sorted(maps.Keys(fields)))
 		}
 	}
 	for i := range out.NumField() {
@@ -33,10 +33,17 @@ func (d decoder) section(path string, in map[string]any, out reflect.Value) {
 	}
 }
 
-func (d decoder) unknown(path string) {
+// unknown notes a key that is not among those known at its place. Where no key is like it, it is not a slip of the pen but
+// of another product, or of a place that does not have it: all that could stand there help more than the nearest.
+func (d decoder) unknown(path string, here []string) {
 	near := nearest(withoutIndexes(path), knownPaths())
-	parent, _ := splitPath(path)
-	if nearParent, leaf := splitPath(near); nearParent == withoutIndexes(parent) {
+	parent, key := splitPath(path)
+	nearParent, leaf := splitPath(near)
+	if !alike(key, leaf) {
+		d.add(path, "unknown key; known in this place: %s", strings.Join(here, ", "))
+		return
+	}
+	if nearParent == withoutIndexes(parent) {
 		d.meant[join(parent, leaf)] = true
 	}
 	d.add(path, "unknown key; the nearest known one is %s", near)

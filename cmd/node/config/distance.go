@@ -23,6 +23,9 @@ func nearest(unknown string, known []string) string {
 	return best
 }
 
+// alike says whether somebody may have meant known who wrote key.
+func alike(key, known string) bool { return distance(key, known) <= max(2, len(key)/3) }
+
 func splitPath(path string) (parent, leaf string) {
 	if i := strings.LastIndexByte(path, '.'); i >= 0 {
 		return path[:i], path[i+1:]

@@ -229,6 +229,7 @@ func TestRefused(t *testing.T) {
 	}{
 		// Keys that nobody knows.
 		{"misspelt", "node: {listn: 'a:1'}" + app, []string{"node.listn: unknown key", "nearest known one is node.listen"}},
+		{"of another product", "engine: {type: redis}" + app, []string{"engine: unknown key; known in this place: admin, apps, auth, "}},
 		{"swapped letters", "state_events: {vacated_dealy: 1s}" + app, []string{"state_events.vacated_dealy", "state_events.vacated_delay"}},
 		{"in the wrong section", "vacated_delay: 1s" + app, []string{"vacated_delay: unknown key", "state_events.vacated_delay"}},
 		{"misspelt section", "channel: {idle_close: 1s}" + app, []string{"channel: unknown key", "known one is channels"}},
