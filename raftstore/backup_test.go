@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +76,52 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 }
 
 func isBackupError(err error) bool { _, ok := errors.AsType[*BackupError](err); return ok }
+
+// A node that is opened without a majority has its last snapshot, and of the entries behind it cannot tell which were
+// committed. With a majority its backup has them.
+func TestBackupOfWhoWasOpenedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(c *Config) { c.SnapshotEntries, c.TrailingEntries, c.SnapshotInterval = 30, 10, time.Second })
+		defer func() { c.close() }()
+		c.own(func(uint32) string { return "n1" })
+		var p proposals
+		for i := range 100 {
+			p.propose(c.stores["n1"], Occupied, fmt.Sprint("chan-", i))
+			p.wait(t)
+		}
+		time.Sleep(10 * time.Second) // for the snapshots
+		for i := range 5 {
+			p.propose(c.stores["n1"], Occupied, fmt.Sprint("late-", i))
+		}
+		p.wait(t)
+		c.sync()
+		for _, id := range slices.Sorted(maps.Keys(c.stores)) {
+			c.kill(id)
+		}
+		seq := func() uint64 {
+			var b bytes.Buffer
+			info, err := c.stores["n1"].Backup(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.LastSeq
+		}
+		c.open("n1")
+		time.Sleep(time.Minute)
+		if got := seq(); got == 0 || got > 100 {
+			t.Errorf("opened alone its backup goes to %d, want one that a snapshot has", got)
+		}
+		c.open("n0")
+		_, leader := c.leader()
+		if err := leader.WaitApplied(context.Background(), 105); err != nil {
+			t.Fatal(err)
+		}
+		c.sync()
+		if got := seq(); got != 105 {
+			t.Errorf("with a majority its backup goes to %d, want 105", got)
+		}
+	})
+}
 
 func TestRestoreRefusesADirInUse(t *testing.T) {
 	file, dir := filepath.Join(t.TempDir(), "backup"), t.TempDir()

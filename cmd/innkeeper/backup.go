@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"innkeeper/raftstore"
+	"innkeeper/transport/admin"
 )
 
 type backupCmd struct {
@@ -46,6 +47,9 @@ func (c backupCmd) Run(w world) error {
 	info, err := keep(resp.Body, c.File)
 	if err != nil {
 		return err
+	}
+	if why := resp.Header.Get(admin.StaleHeader); why != "" {
+		fmt.Fprintf(w.stderr, "innkeeper: the backup may lack the newest that was agreed on, see docs/operations.md: %s\n", why)
 	}
 	fmt.Fprintf(w.stdout, "%s: %s\n", c.File, contents(info))
 	return nil

@@ -190,7 +190,7 @@ func (b *boot) adminHandler() http.Handler {
 	mux.Handle("/openapi.json", steer)
 	mux.Handle(dashboardAt, dashboard.New(dashboardAt))
 	mux.Handle("/", dashboard.Welcome(dashboardAt, admin.New(admin.Config{
-		Version: version(), Ready: b.readiness,
+		Version: version(), Ready: b.readiness, Stale: b.stale,
 		Cluster: func() any {
 			return struct {
 				cluster.Status

@@ -149,10 +149,18 @@ func (b *boot) backup(ctx context.Context, stale bool) (func(io.Writer) error, e
 			return nil, fmt.Errorf("the leader cannot say what is newest (%w); with consistency=stale, or innkeeper backup --stale, this node gives what it has", err)
 		}
 	}
+	late := b.standing().Known()
+	if b.store.View().ClusterID == "" && late != nil && b.store.HasState() {
+		return nil, conflict("this node has nothing that it could save: since its start it has heard from no majority, and without " +
+			"one it cannot tell what of its log was agreed on; start as many of the other nodes, on their own disks, as make one")
+	}
 	if b.store.View().ClusterID == "" {
 		return nil, conflict("this node belongs to no cluster yet")
 	}
 	return func(w io.Writer) error {
+		if late != nil && stale {
+			b.log.Warn("a backup is taken of the last snapshot alone: since its start this node has heard from no majority, and cannot tell what of its log was agreed on")
+		}
 		info, err := b.store.Backup(w)
 		if err == nil {
 			b.log.Info("backup written", "seq", info.LastSeq, "occupied", info.Occupied, "stale", stale)

@@ -104,6 +104,9 @@ func TestNodesThatCannotKnow(t *testing.T) {
 		t.Errorf("GET /v1/apps of one that has read nothing: %d %s", res.StatusCode, body)
 	}
 	alone.shows(503, 503)
+	if _, err := alone.boot.Load().backup(t.Context(), true); statusOf(err) != http.StatusConflict || !strings.Contains(err.Error(), "majority") {
+		t.Errorf("a backup of it: %v", err)
+	}
 	if _, err := alone.boot.Load().drain(t.Context(), ""); err == nil {
 		t.Error("it is drained although nobody could take over")
 	}

@@ -22,6 +22,7 @@ type Config struct {
 	Ready   func() Readiness // for /readyz
 	Cluster func() any       // for /cluster: members, partitions, leader, epochs; anything that marshals to JSON
 	Rules   func() any       // for /rules: the dispatcher's status
+	Stale   func() string    // why what the node has of the log may be old; "" while it is not; nil: it never is
 	// List returns up to limit open channels behind after, in order, of one app or (app "") of all, and where to go on
 	// (nil: that was all). It fails rather than leave out a partition.
 	List func(ctx context.Context, app string, after channel.Position, prefix string, limit int) ([]channel.Listed, *channel.Position, error)

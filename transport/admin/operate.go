@@ -62,6 +62,9 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 	respond(w, http.StatusOK, map[string]any{"draining": node})
 }
 
+// StaleHeader says, with a backup, why it may lack what was agreed on.
+const StaleHeader = "Innkeeper-Stale"
+
 // backup answers GET /backup?consistency=leader. What breaks off in the middle ends the connection: the client must not
 // take it for whole.
 func (h *handler) backup(w http.ResponseWriter, r *http.Request) {
@@ -74,6 +77,11 @@ func (h *handler) backup(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.refuseChange(w, r, err)
 		return
+	}
+	if h.Stale != nil && consistency == "stale" {
+		if why := h.Stale(); why != "" {
+			w.Header().Set(StaleHeader, why)
+		}
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", "no-store")

@@ -92,6 +92,22 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// TestBackupThatMayLackTheNewest says so, to who asked for no more than that.
+func TestBackupThatMayLackTheNewest(t *testing.T) {
+	h := New(Config{Stale: func() string { return "cut off" }, Operations: Operations{
+		Backup: func(context.Context, bool) (func(io.Writer) error, error) {
+			return func(io.Writer) error { return nil }, nil
+		},
+	}, Gatherer: prometheus.NewRegistry()})
+	for query, want := range map[string]string{"": "", "?consistency=leader": "", "?consistency=stale": "cut off"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/backup"+query, nil))
+		if got := w.Header().Get(StaleHeader); w.Code != 200 || got != want {
+			t.Errorf("%q: %d, %q, want %q", query, w.Code, got, want)
+		}
+	}
+}
+
 // TestBackupThatBreaksOff: the client sees that it is not whole.
 func TestBackupThatBreaksOff(t *testing.T) {
 	server := httptest.NewServer(New(Config{Gatherer: prometheus.NewRegistry(), Operations: Operations{
