@@ -21,7 +21,22 @@ async function until(what, ok) {
   }
 }
 
+// spread says whether every node serves its share of the partitions. What is opened while its partition moves counts in the
+// peak and not as opened (docs/decisions/0010), and a cluster that has just begun still moves some.
+async function spread() {
+  const served = [];
+  for (const i of [0, 1, 2]) {
+    const metrics = await (await fetch(cluster.admin(i) + '/metrics')).text();
+    const of = (state) => Number(metrics.match(new RegExp(`^innkeeper_partitions\\{state="${state}"\\} (\\d+)`, 'm'))[1]);
+    if (of('rebuilding') > 0) return false;
+    served.push(of('open'));
+  }
+  const { partitions } = await (await fetch(cluster.admin(0) + '/cluster')).json();
+  return served.reduce((a, b) => a + b) === partitions.length && Math.max(...served) - Math.min(...served) <= 1;
+}
+
 test('the peak of channels and connections of all nodes, in every unit', async () => {
+  await until(spread, (yes) => yes);
   const clients = [0, 1, 2].map((i) => cluster.realtime(i));
   for (const [i, client] of clients.entries()) {
     await within(8000, 'shared', client.channels.get('shared').attach());
@@ -40,8 +55,8 @@ test('the peak of channels and connections of all nodes, in every unit', async (
     assert.equal(s.entries['connections.all.peak'], 3);
     assert.ok(page.isLast());
   }
-  // What was counted is committed apart from the peak, and may come a moment later.
-  const [month] = (await until(() => rest.stats({ unit: 'month' }), (page) => page.items[0].entries['channels.opened'] === CHANNELS)).items;
+  const [month] = (await rest.stats({ unit: 'month' })).items;
+  assert.equal(month.entries['channels.opened'], CHANNELS);
   assert.equal(month.entries['messages.inbound.rest.messages.count'], CHANNELS - 4);
   assert.ok(month.inProgress);
   const id = month.intervalId;
