@@ -32,7 +32,7 @@ type activation struct {
 	holders uint64 // bit g%64 is set when gateway g may hold something here; never misses one
 	mark    uint32 // the last Snapshot that named this channel
 
-	mu      sync.Mutex // below partition.mu; nothing is called with it held but Admission.Settle
+	mu      sync.Mutex // below partition.mu; nothing is called with it held but Admission.Settle and Tap.News
 	state   State
 	counted gauge // what this channel adds to the host's gauges
 	retired bool
@@ -75,7 +75,7 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 			}
 		}
 		if news.What != 0 {
-			host.cfg.Tap.News(news)
+			a.say(news)
 		}
 	} else {
 		t.partition.refuseAll(unserved{epoch: t.epoch, inputs: batch})

@@ -15,9 +15,10 @@ const (
 type Tap interface {
 	// News says that a channel has publishes behind the serial told ("": nobody knows what was told), or other counts. It
 	// is said of every tapped channel with a past when a tenure begins.
+	//
+	// The host's locks are held here and in Over: neither must call back.
 	News(n News)
-	// Over says that a tenure ended: its channels are another owner's business. The host's locks are held: it must not
-	// call back.
+	// Over says that a tenure ended: its channels are another owner's business.
 	Over(part uint32, epoch uint64)
 }
 
@@ -53,13 +54,19 @@ func (a *activation) news() (n News) {
 		n.What |= TapOccupancy
 	}
 	t.begun = true
-	if n.What != 0 {
-		n.Part, n.Epoch, n.App, n.Name = a.tenure.partition.id, a.tenure.epoch, s.app, s.name
-		if t.told != (Stamp{}) {
-			n.Told = t.told.position()
-		}
-	}
+	n.Part, n.Epoch, n.App, n.Name = a.tenure.partition.id, a.tenure.epoch, s.app, s.name
 	return n
+}
+
+// say tells the tap. What was told meanwhile counts, and nothing comes between it and the news: a tap that has told
+// everything forgets the channel, and would tell again all that is behind an older position.
+func (a *activation) say(n News) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if told := a.tap.told; told != (Stamp{}) {
+		n.Told = told.position()
+	}
+	a.tenure.partition.host.cfg.Tap.News(n)
 }
 
 // Told says that everything of a channel up to a serial has been told, for whoever owns the channel next. It never blocks;

@@ -90,6 +90,45 @@ func TestTapHearsOfPublishesAndCounts(t *testing.T) {
 	})
 }
 
+// tellingGateways says Told when the first frame of a publish comes: after it was decided, before the tap hears of it.
+type tellingGateways struct {
+	Gateways
+	tell func()
+}
+
+func (g *tellingGateways) ToGateway(to GatewayID, part uint32, epoch uint64, m ToGateway) bool {
+	if tell := g.tell; tell != nil {
+		g.tell = nil
+		tell()
+	}
+	return g.Gateways.ToGateway(to, part, epoch, m)
+}
+
+// TestNewsAreBehindWhatWasTold has the tap tell everything while the news of more are under way: they are behind that.
+func TestNewsAreBehindWhatWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap, gateways := &fakeTap{}, &tellingGateways{}
+		h := newHouse(t, func(c *HostConfig) {
+			gateways.Gateways = c.Gateways
+			c.Tap, c.Gateways = tap, gateways
+			c.Settings = func(string, string) Settings {
+				s := standSettings
+				s.Retention, s.Taps = 2*time.Minute, TapHistory
+				return s
+			}
+		}).serve(boot1)
+		defer h.Close()
+		h.publish(boot1, "room", 1)
+		tap.take()
+		serial := h.in.take(boot1)[0].(*Published).Serial
+		gateways.tell = func() { h.Told(0, h.epoch, "app", "room", serial) }
+		h.publish(boot1, "room", 2)
+		if n := tap.take(); len(n) != 1 || n[0].Told != SerialPosition(serial) {
+			t.Errorf("got %+v, want news behind %s", n, SerialPosition(serial))
+		}
+	})
+}
+
 // TestNewOwnerTellsOn moves a tapped channel between two hosts: the second is told up to where the first has got.
 func TestNewOwnerTellsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -122,6 +122,7 @@ func (w *tapWorld) Told(_ uint32, epoch uint64, _, name, serial string) {
 // publish keeps messages, or a member when there is an empty one, and says so.
 func (w *tapWorld) publish(name string, texts ...string) {
 	w.mu.Lock()
+	defer w.mu.Unlock() // as the host says news: nothing is told between the position and them
 	n := len(w.kept[name]) + 1
 	d := &channel.Delivery{
 		App: "demo", Name: name, Serial: fmt.Sprintf("01726585978590-%03d@s", n), ID: fmt.Sprintf("id%d", n), ConnID: "c1", TimeMs: 1726585978590,
@@ -133,9 +134,7 @@ func (w *tapWorld) publish(name string, texts ...string) {
 		d.Messages, d.Presence = nil, []channel.Member{{Action: channel.Enter, ID: "c1:0:0", ClientID: "alice", ConnID: "c1", TimeMs: d.TimeMs}}
 	}
 	w.kept[name] = append(w.kept[name], d)
-	news := channel.News{Epoch: w.epoch, App: "demo", Name: name, Told: w.told[name], What: channel.TapHistory}
-	w.mu.Unlock()
-	w.taps.News(news)
+	w.taps.News(channel.News{Epoch: w.epoch, App: "demo", Name: name, Told: w.told[name], What: channel.TapHistory})
 }
 
 func (w *tapWorld) count(name string, n int32) {
