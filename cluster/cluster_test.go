@@ -221,6 +221,28 @@ func TestShortCutCostsNothing(t *testing.T) {
 	})
 }
 
+// A leader that is silent is asked in vain until another one leads. That one is asked at once, however often the first was.
+func TestSilentLeaderCostsNoOther(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(3)
+		victim := w.raft.leaderID()
+		rest := w.others(victim)
+		w.net.isolate(w.nodes[victim].host.ip, true)
+		for range 2 * asksMax {
+			for _, id := range rest {
+				w.nodes[id].renew.leader.poke() // each time that raft changes its mind
+			}
+			time.Sleep(retryEvery)
+		}
+		w.await(8*time.Second, "the others serve all", func() bool { return w.serving(rest...) })
+		for _, id := range rest {
+			if n := w.nodes[id].Stats().LeasesLost; n != 0 {
+				t.Errorf("%s lost its lease", id)
+			}
+		}
+	})
+}
+
 // A firewall that rejects looks like death: the rejected node gives its lease back by itself, soon.
 func TestRejectedNodeGivesItsLeaseBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -9,7 +10,7 @@ import (
 
 const (
 	retryEvery = 100 * time.Millisecond // after an ask that brought nothing
-	asksMax    = 4                      // under way at once
+	asksMax    = 4                      // under way at once, to one node: one that is silent takes nothing from the others
 	// urgentFor is how long a node that most others refuse may wait for a leader that it can still reach to renew its
 	// lease. It is shorter than RefusedFor, after which the others may take it for dead.
 	urgentFor = 250 * time.Millisecond
@@ -24,11 +25,11 @@ type renewer struct {
 	results chan renewed
 
 	// Owned by run.
-	asking   int
-	next     time.Time // of the next ask
-	last     time.Time // of the last one
-	hint     string    // node that somebody named as leader, "" for none
-	turn     int       // whose turn it is to be asked who leads
+	asking   map[string]int // asks under way, by node
+	next     time.Time      // of the next ask
+	last     time.Time      // of the last one
+	hint     string         // node that somebody named as leader, "" for none
+	turn     int            // whose turn it is to be asked who leads
 	replaces string
 	said     []Peer // evidence in the last ask
 	outcast  bool
@@ -61,7 +62,7 @@ type renewed struct {
 }
 
 func newRenewer(c *Cluster) *renewer {
-	return &renewer{c: c, wake: newNudge(), leader: newNudge(), results: make(chan renewed, asksMax)}
+	return &renewer{c: c, wake: newNudge(), leader: newNudge(), results: make(chan renewed, asksMax), asking: map[string]int{}}
 }
 
 func (r *renewer) run() {
@@ -70,12 +71,12 @@ func (r *renewer) run() {
 	for {
 		select {
 		case <-r.c.ctx.Done():
-			for ; r.asking > 0; r.asking-- {
-				<-r.results // their contexts ended with ours
+			for len(r.asking) > 0 {
+				r.ended((<-r.results).node) // their contexts ended with ours
 			}
 			return
 		case res := <-r.results:
-			r.asking--
+			r.ended(res.node)
 			r.take(res)
 		case <-r.leader:
 			r.hint = ""
@@ -99,6 +100,13 @@ func (r *renewer) run() {
 	}
 }
 
+// ended counts an ask that is over.
+func (r *renewer) ended(node string) {
+	if r.asking[node]--; r.asking[node] == 0 {
+		delete(r.asking, node)
+	}
+}
+
 // soon makes the next ask due in d, if it was not due before.
 func (r *renewer) soon(d time.Duration) {
 	if at := time.Now().Add(d); at.Before(r.next) {
@@ -117,7 +125,7 @@ func (r *renewer) look() {
 		}
 	}
 	if !c.lease.heldAt(c.cfg.Boottime()) {
-		if c.admitted.Load() == 0 || r.asking == 0 {
+		if c.admitted.Load() == 0 || len(r.asking) == 0 {
 			r.soon(retryEvery / 2) // a link more may be the leader's
 		}
 	}
@@ -156,7 +164,7 @@ func (r *renewer) ask(now time.Time) {
 		return
 	}
 	node := r.target()
-	if node == "" || r.asking >= asksMax || c.mayHaveTwin() {
+	if node == "" || r.asking[node] >= asksMax || c.mayHaveTwin() {
 		r.next = now.Add(retryEvery)
 		return
 	}
@@ -168,7 +176,7 @@ func (r *renewer) ask(now time.Time) {
 		recovering: word.recovering, coldMs: word.coldMs,
 	})
 	t := c.lease.ask(c.cfg.Boottime())
-	r.asking++
+	r.asking[node]++
 	c.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, c.cfg.LeaseTTL)
 		defer cancel()
@@ -193,10 +201,11 @@ func (r *renewer) target() string {
 	if c.cfg.Log.IsLeader() {
 		return c.me.Node
 	}
-	for _, node := range []string{r.hint, c.cfg.Log.Leader()} {
-		if node != "" && node != c.me.Node && c.links.sessionOf(node) != 0 {
-			return node
-		}
+	named := slices.DeleteFunc([]string{r.hint, c.cfg.Log.Leader()}, func(node string) bool {
+		return node == "" || node == c.me.Node || c.links.sessionOf(node) == 0
+	})
+	if len(named) > 0 {
+		return leastAsked(named, r.asking)
 	}
 	var linked []string
 	for node := range c.links.sessions() {
@@ -210,6 +219,12 @@ func (r *renewer) target() string {
 	slices.Sort(linked)
 	r.turn++
 	return linked[r.turn%len(linked)]
+}
+
+// leastAsked is the first of those with the fewest asks under way. A leader that stands still keeps its links for seconds and
+// is named as long; who was not asked yet, or answers, comes before it.
+func leastAsked(nodes []string, asking map[string]int) string {
+	return slices.MinFunc(nodes, func(a, b string) int { return cmp.Compare(asking[a], asking[b]) })
 }
 
 // take acts on how an ask ended.
