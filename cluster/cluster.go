@@ -98,8 +98,9 @@ func (c *Cluster) Handle(kind byte, fn func(from Peer, payload []byte)) {
 	c.links.handlers[kind] = fn
 }
 
-// HandleRequest sets who serves requests of a kind below 240. Each call has a goroutine of its own, 256 at a time per peer (the cluster's own
-// requests do not count); more are refused with ErrBusy. ctx ends when the asker has given up or the link is gone. Only before Start.
+// HandleRequest sets who serves requests of a kind below 240. Each call has a goroutine of its own, 256 at a time per peer
+// (the cluster's own requests do not count); more are refused with ErrBusy. ctx ends when the asker has given up or the link
+// is gone. Only before Start.
 func (c *Cluster) HandleRequest(kind byte, fn func(ctx context.Context, from Peer, payload []byte) ([]byte, error)) {
 	c.mustBeOpen(kind)
 	c.links.servers[kind] = fn

@@ -50,8 +50,9 @@ func decodeBackupInfo(b []byte) (BackupInfo, error) {
 }
 
 // Backup writes what this node has applied, as it is at one moment, while the log goes on. That is its last snapshot until a
-// leader has told it, since it was opened, how far the log is committed: entries on its disk may not be. Call ReadIndex before for all
-// events that were committed until then; cursors and rows of tables may lack the last moments of a node that does not lead. ErrNoCluster on a node that belongs to no cluster yet.
+// leader has told it, since it was opened, how far the log is committed: entries on its disk may not be. Call ReadIndex
+// before for all events that were committed until then; cursors and rows of tables may lack the last moments of a node that
+// does not lead. ErrNoCluster on a node that belongs to no cluster yet.
 func (s *Store) Backup(w io.Writer) (BackupInfo, error) {
 	s.fsm.mu.Lock()
 	state := s.fsm.state

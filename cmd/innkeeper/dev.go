@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -114,13 +115,7 @@ func (c devCmd) nameFlags(err *config.Error) {
 
 // format is the one that events go out in.
 func (c devCmd) format() dispatch.Format {
-	switch {
-	case c.WebhookFormat != "":
-		return dispatch.Format(c.WebhookFormat)
-	case strings.HasPrefix(c.Webhook, "grpc"):
-		return dispatch.Centrifugo
-	}
-	return dispatch.Innkeeper
+	return cmp.Or(dispatch.Format(c.WebhookFormat), dispatch.DefaultFormat(c.Webhook))
 }
 
 // dataDir makes the directory and says how to remove it, if that is to be done.

@@ -101,17 +101,24 @@ func (r *Rule) same(as *Rule) bool {
 }
 
 // grpc says whether the rule's URL names a gRPC server.
-func (r *Rule) grpc() bool {
-	return strings.HasPrefix(r.URL, "grpc://") || strings.HasPrefix(r.URL, "grpcs://")
+func (r *Rule) grpc() bool { return isGRPC(r.URL) }
+
+func isGRPC(url string) bool {
+	return strings.HasPrefix(url, "grpc://") || strings.HasPrefix(url, "grpcs://")
+}
+
+// DefaultFormat is the format of a rule that names none, by its URL: a gRPC server speaks Centrifugo's alone.
+func DefaultFormat(url string) Format {
+	if isGRPC(url) {
+		return Centrifugo
+	}
+	return Innkeeper
 }
 
 // withDefaults fills what was left out.
 func (r Rule) withDefaults(c *Config) Rule {
 	def(&r.Source, SourceChannelState)
-	if r.grpc() {
-		def(&r.Format, Centrifugo)
-	}
-	def(&r.Format, Innkeeper)
+	def(&r.Format, DefaultFormat(r.URL))
 	def(&r.Timeout, defaultTimeout)
 	def(&r.Lanes, c.Lanes)
 	def(&r.Batch, c.Batch)
