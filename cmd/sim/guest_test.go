@@ -44,7 +44,7 @@ type guestRoom struct {
 	attached bool
 	queued   []presenceEntry          // to be said when it is attached
 	means    map[string]presenceEntry // its own members, by client id
-	since    map[string]time.Time     // when it began to mean each
+	since    map[string]time.Time     // when it was told that each is a member, with nothing said against it since
 	members  map[string]presenceEntry
 	syncing  bool
 	began    time.Time // the sync under way, or the last one
@@ -82,6 +82,9 @@ type presenceFrame struct {
 const (
 	actPresence = 14
 	actSync     = 16
+
+	// syncAge is how long before a sync begins to arrive the set that it tells of may have been.
+	syncAge = 100 * time.Millisecond
 
 	memberAbsent  = 0
 	memberPresent = 1
@@ -224,6 +227,9 @@ func (g *guest) connected(ws *websocket.Conn, f *presenceFrame) {
 	if f.Conn != g.conn {
 		g.party.sim.note("%s is %s, was %s: %+v", g.name, f.Conn, g.conn, f.Error)
 		g.conn, g.serial = f.Conn, 0
+		for _, r := range g.rooms {
+			clear(r.since) // other members, which nobody has confirmed
+		}
 		for i := range g.pending {
 			n := g.serial
 			g.pending[i].MsgSerial = &n
@@ -282,10 +288,28 @@ func (g *guest) handle(f *presenceFrame) {
 				g.party.blame("%s got an answer to nothing", g.name)
 				return
 			}
+			said := g.pending[0]
 			g.pending = g.pending[1:]
+			g.confirmed(said)
 		}
 	case actError:
 		g.party.blame("%s: %s: %+v", g.name, f.Channel, f.Error)
+	}
+}
+
+// confirmed notes which members a frame that was answered has made. One whose leave waits for its answer may be seen leaving
+// yet, whatever was said behind that.
+func (g *guest) confirmed(said presenceFrame) {
+	r := g.rooms[said.Channel]
+	for _, e := range said.Presence {
+		_, meant := r.means[e.ClientID]
+		leaves := func(l presenceEntry) bool { return l.Action == memberLeave && l.ClientID == e.ClientID }
+		leaving := slices.ContainsFunc(r.queued, leaves) || slices.ContainsFunc(g.pending, func(f presenceFrame) bool {
+			return f.Channel == said.Channel && slices.ContainsFunc(f.Presence, leaves)
+		})
+		if _, known := r.since[e.ClientID]; e.Action != memberLeave && meant && !leaving && !known {
+			r.since[e.ClientID] = time.Now()
+		}
 	}
 }
 
@@ -332,6 +356,7 @@ func (g *guest) send(name string, list []presenceEntry) {
 		list[i].Conn, list[i].Time = "", 0
 		if list[i].Action == memberLeave {
 			delete(g.rooms[name].means, list[i].ClientID) // one that was queued may have brought it back
+			delete(g.rooms[name].since, list[i].ClientID)
 			continue
 		}
 		e := list[i]
@@ -351,11 +376,9 @@ func (g *guest) say(name string, e presenceEntry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.rooms[name]
-	if _, was := r.means[e.ClientID]; !was {
-		r.since[e.ClientID] = time.Now()
-	}
 	if e.Action == memberLeave {
 		delete(r.means, e.ClientID)
+		delete(r.since, e.ClientID)
 	} else {
 		r.means[e.ClientID] = e
 	}
@@ -378,7 +401,7 @@ func (r *guestRoom) startSync() {
 func (g *guest) endSync(name string, r *guestRoom) {
 	for key, e := range r.members {
 		if r.residue[key] && !r.told {
-			g.party.judge(g, name, e, r.began)
+			g.party.judge(g, name, e, r.began.Add(-syncAge))
 		}
 		if r.residue[key] || e.Action == memberAbsent {
 			delete(r.members, key)
@@ -447,11 +470,11 @@ func (p *party) blame(format string, args ...any) {
 	p.wrong = append(p.wrong, text)
 }
 
-// judge looks at a leave that nobody said: it is wrong while the connection lives and has meant to be there since before it
-// happened. Who left and comes again may be seen leaving late, where the word of that was lost with a node. Where no node had
-// a copy of what a dead one knew, clients are told that continuity is lost, look again and miss those whose own gateway
-// died, until those enter again, as SDKs do: such a sync is not judged. The witness holds its own lock, so others are looked
-// at later.
+// judge looks at a leave that nobody said: it is wrong while the connection lives and was told, before it happened, that it is
+// there. Who left and came again may be seen leaving by nobody's word where the owner died in between: its gateway says anew
+// who is there without it, and behind that what was not answered. Where no node had a copy of what a dead one knew, clients
+// are told that continuity is lost, look again and miss those whose own gateway died, until those enter again, as SDKs do:
+// such a sync is not judged. The witness holds its own lock, so others are looked at later.
 func (p *party) judge(witness *guest, name string, e presenceEntry, when time.Time) {
 	at := time.Now()
 	p.mu.Lock()
@@ -461,12 +484,12 @@ func (p *party) judge(witness *guest, name string, e presenceEntry, when time.Ti
 	p.sim.wg.Go(func() {
 		for _, g := range p.guests {
 			g.mu.Lock()
-			meant, there := g.rooms[name].means[e.ClientID]
-			there = there && g.rooms[name].since[e.ClientID].Before(when)
+			meant := g.rooms[name].means[e.ClientID]
+			since, there := g.rooms[name].since[e.ClientID]
+			there = there && since.Before(when)
 			lives := g.conn == e.Conn && g.online && (g.ws != nil || at.Sub(g.lostAt) < 15*time.Second)
-			waits := slices.ContainsFunc(g.pending, func(f presenceFrame) bool { return f.Channel == name })
 			g.mu.Unlock()
-			if there && lives && !waits {
+			if there && lives {
 				p.blame("%s sees %s leave %s, who is connected and means %+v", witness.name, e.key(), name, meant)
 			}
 		}

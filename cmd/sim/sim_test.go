@@ -102,8 +102,11 @@ func inBubble(t *testing.T, seed uint64, o Options, f func(*Sim) (*History, []Vi
 		defer s.Close()
 		h, found = f(s)
 	})
-	if h == nil || h.End.IsZero() {
-		return &History{}, found // it did not get that far
+	if h == nil {
+		return &History{}, found
+	}
+	if h.End.IsZero() {
+		return h, found // not a run whose orders are judged, or it did not get that far
 	}
 	more, unknown := CheckOrder(h)
 	if unknown > 0 {
