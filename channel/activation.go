@@ -3,6 +3,7 @@ package channel
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"innkeeper/actor"
 )
@@ -57,6 +58,7 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	scratch := host.scratch.Get().(*[]Effect)
 	now := host.moment()
 	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
+	now.Age = time.Duration(now.UnixMs-a.tenure.since.ms) * time.Millisecond
 	effects, next, to, news := a.step(now, batch, woken, *scratch)
 	if t := a.tenure; a.sendCopies(effects, to) {
 		a.perform(effects, to)

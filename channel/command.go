@@ -48,13 +48,16 @@ type Publish struct {
 	App, Name string
 	Req       uint64 // echoed in Published; unique per gateway boot
 	ConnID    string // publisher's connection, "" for REST
-	MsgSerial int64  // publisher's serial on that connection
+	MsgSerial int64  // publisher's serial on that connection; NoSerial when it did not come over it
 	ID        string // base of the message ids
 	Messages  []Message
 	Ephemeral bool // delivered and not kept
 	OwnOnly   bool // only messages of the client that changes them may be changed
 	MaxBytes  int  // that a message may have after a change; 0 is no limit
 }
+
+// NoSerial is the MsgSerial of a publish on behalf of a connection that did not come over it, and so has no turn there.
+const NoSerial = -1
 
 // Query asks for one channel's state. It never opens the channel nor keeps it open.
 type Query struct {
@@ -175,7 +178,8 @@ type HistoryResult struct {
 // Refusal says why an owner did not do what it was asked; the edge turns it into a code of its protocol.
 type Refusal uint8
 
-// The refusals. A sender may repeat what was refused: nothing of it was done.
+// The refusals. A sender may repeat what was refused: nothing of it was done, but for OutOfTurn, where an owner before may
+// have done it.
 const (
 	Accepted        Refusal = iota
 	NotOwner                // the partition is not served here, or not yet
@@ -192,6 +196,7 @@ const (
 	NotAppendable           // text can be appended to text of the same encoding only
 	TooLarge                // the message would be larger than the publisher allows
 	Overtaken               // a change of members was refused before, and what its client said later was not
+	OutOfTurn               // what its connection published later was taken; whether this was, by an owner before, is not known any more
 )
 
 // DataKind says what a message's Data is.

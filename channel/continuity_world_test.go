@@ -56,7 +56,8 @@ type ship struct {
 	serial  string
 	mending bool
 	req     uint64
-	asked   []*Publish // not answered, in order
+	asked   []*Publish                  // not answered, in order
+	answers map[uint64]func(*Published) // to what a test has asked beside
 	recall  uint64
 	log     []string // ids heard
 }
@@ -271,6 +272,10 @@ func (s *ship) told(from *ship, epoch uint64, m ToGateway) {
 		}
 		s.serial = max(s.serial, m.Serial)
 	case *Published:
+		if answer := s.answers[m.Req]; answer != nil {
+			answer(m)
+			return
+		}
 		i := slices.IndexFunc(s.asked, func(p *Publish) bool { return p.Req == m.Req })
 		if i < 0 {
 			return

@@ -236,7 +236,7 @@ func (s *State) expireHistory(now Moment) {
 	}
 	s.expired = maxStamp(s.expired, h.expire(before, known))
 	if h.empty() {
-		s.past = nil
+		s.past, s.turns = nil, nil
 	}
 }
 

@@ -29,6 +29,7 @@ type Moment struct {
 	Stream  uint64        // the whole copy that is kept with another host: publishes wait for it; 0: none
 	Growing uint64        // the copy that is being made beside; 0: none
 	Gated   bool          // the channel may not open without leave
+	Age     time.Duration // for how long all publishes were taken here, or by owners whose histories were taken over
 }
 
 // InputKind says what an Input is.
@@ -178,6 +179,7 @@ type State struct {
 	asking  *asking   // nil unless it waits for leave to open
 	parked  []Input   // what publishers asked for while there was no lease
 	rate    *bucket   // nil unless publishes are limited
+	turns   turns     // nil unless owners before, of whose histories there is no copy, may have taken publishes
 	copies  [2]uint64 // streams that have all of past
 	owed    int32     // vectors with confirm
 	watched int32     // vectors with watch
@@ -534,6 +536,9 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
 		}
 	}
+	if s.passed(now, p) {
+		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: OutOfTurn}})
+	}
 	if !s.mayPublish(now, len(p.Messages)) {
 		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: TooFast}})
 	}
@@ -542,6 +547,7 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: refusal}})
 		}
 	}
+	s.take(now, p)
 	s.open, s.usedAt = true, now.Since
 	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, p.Ephemeral, from, p.Req, effects)
 }

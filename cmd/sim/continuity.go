@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"innkeeper/cluster/ring"
 )
 
 // Continuity lets clients talk, drop their connections and resume, while the owner of one channel after another is killed
@@ -78,6 +80,70 @@ func (s *Sim) Continuity(kills int) (*History, []Violation) {
 
 // copyTime is surely enough for a node to join and for followers to have everything.
 const copyTime = 15 * time.Second
+
+// OutOfTurn has a client publish while the answer to what it said first does not come, so that it is told of nothing behind
+// that, then kills the owner of its channels together with whoever has their copies, lets it publish more, and takes it to
+// another node, where it says everything again. Nothing may be put behind what it published later. It needs five nodes, and
+// partitions enough that any node owns and follows one.
+func (s *Sim) OutOfTurn() (*History, []Violation) {
+	if !s.Ready() {
+		s.fail("the new cluster does not get ready")
+	}
+	if !await(readyWait, 100*time.Millisecond, s.Even) {
+		s.fail("the partitions are not shared out")
+	}
+	st, err := s.Status()
+	if err != nil {
+		s.fail("%v", err)
+		return s.rec.History(), s.Failures()
+	}
+	leader := s.byID(st.Leader)
+	other := func(k int) *Node { return s.Nodes()[(leader.Index+k)%s.Options.Nodes] }
+	gateway, silent, owner, follower := other(1), other(2), other(3), other(4)
+	channelsOf := func(n int, owner, follower *Node) (names []string) {
+		for i := 0; len(names) < n; i++ {
+			name := fmt.Sprintf("room:turn-%d", i)
+			slot := st.Table[ring.Partition(ring.Hash(App, name), s.Options.Partitions)]
+			if slot.Owner == owner.ID() && (follower == nil || slot.Follower == follower.ID()) {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	first, channels := channelsOf(1, silent, nil)[0], channelsOf(s.Options.Channels, owner, follower)
+	talker, listener := s.AddClient(), s.AddClient()
+	talker.Connect(gateway.Index)
+	talker.Attach(first, Publish)
+	listener.Connect(leader.Index)
+	for _, name := range channels {
+		listener.Attach(name, 0)
+	}
+	if !await(settleWait, 100*time.Millisecond, s.settled) {
+		s.fail("clients cannot attach before anything happens")
+	}
+	s.Follow()
+	time.Sleep(copyTime)
+	s.note("nodes %d and %d are cut", gateway.Index, silent.Index)
+	s.cut(gateway, silent, false)
+	talker.Publish(first)
+	for _, name := range channels {
+		talker.Publish(name)
+	}
+	time.Sleep(500 * time.Millisecond)
+	for _, n := range []*Node{owner, follower} {
+		s.wg.Go(func() { s.down(n, Fault{For: 10 * time.Second}) })
+	}
+	time.Sleep(100 * time.Millisecond)
+	for _, name := range channels {
+		talker.Publish(name)
+	}
+	time.Sleep(6 * time.Second)
+	talker.Drop(false)
+	s.heal(gateway, silent, false)
+	talker.Connect(leader.Index)
+	time.Sleep(healWait)
+	return s.Finish()
+}
 
 // Calm lets channels come and go while nothing is hurt. Each event must be sent once, and not again.
 func (s *Sim) Calm(span time.Duration) (*History, []Violation) {

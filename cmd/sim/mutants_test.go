@@ -165,6 +165,20 @@ var mutants = []bug{
 		run: "TestContinuity", want: "G7",
 	},
 	{
+		name: "a connection takes no turns with an owner that knows nothing",
+		file: "channel/turns.go",
+		old:  `return last != nil && p.MsgSerial < *last`,
+		new:  `return last == nil && p == nil`,
+		run:  "TestOutOfTurn", want: "G7",
+	},
+	{
+		name: "a new owner is not told of members",
+		file: "transport/partition.go",
+		old:  `r.Holds = ch.tellHolds(true)`,
+		new:  `_ = ch`,
+		run:  "TestPresence", want: "presence",
+	},
+	{
 		name: "a write that failed is taken for done",
 		file: "raftstore/guard.go",
 		old: `		g.stop(&FatalError{FatalDisk, fmt.Errorf("%s: %w", op, err)})

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -78,6 +79,24 @@ func TestContinuity(t *testing.T) {
 		kills = 2
 	}
 	scenario(t, 7, Options{Nodes: 5, Channels: 6}, func(s *Sim) (*History, []Violation) { return s.Continuity(kills) })
+}
+
+func TestOutOfTurn(t *testing.T) {
+	t.Parallel()
+	scenario(t, 7, Options{Nodes: 5, Channels: 12, Partitions: 128}, func(s *Sim) (*History, []Violation) {
+		h, found := s.OutOfTurn()
+		refused := 0
+		for _, m := range h.Messages {
+			if strings.Contains(m.Refused, "80020") {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Error("nothing was said again that nobody knows")
+		}
+		t.Logf("%d of %d publishes came again out of their turn", refused, len(h.Messages))
+		return h, found
+	})
 }
 
 func TestCalm(t *testing.T) {

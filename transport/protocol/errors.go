@@ -64,6 +64,8 @@ func Refused(r channel.Refusal) *ErrorInfo {
 		return NewError(CodeMembersTooLarge)
 	case channel.Overtaken:
 		return Errorf(CodePresence, "this was refused before, and what was said later was not, so it cannot be done in its turn; say it anew")
+	case channel.OutOfTurn:
+		return Errorf(CodeContinuityLost, "what this connection published later is on the channel already, and whether this is was lost with the nodes that knew; publish it anew if it has to be there")
 	case channel.NotMutable:
 		return NewError(CodeNotMutable)
 	case channel.NotFound:

@@ -55,6 +55,7 @@ func (c *call) readPublish(id auth.Identity, name protocol.Name, in []protocol.M
 	if tooMany {
 		return p, protocol.Errorf(protocol.CodeTooManyMessages, "too many messages in one publish: the limit is %d", protocol.MaxMessages)
 	}
+	p.MsgSerial = channel.NoSerial
 	if id, p.ConnID, err = c.onBehalf(id, in); err != nil {
 		return p, err
 	}
