@@ -47,13 +47,15 @@ type processes struct {
 
 // status is what the admin API says of the cluster.
 type status struct {
-	Node       string `json:"node"`
-	Leader     string `json:"leader"`
-	Partitions []struct {
-		Partition uint32 `json:"partition"`
-		Owner     string `json:"owner"`
-		Epoch     uint64 `json:"epoch"`
-	} `json:"partitions"`
+	Node       string      `json:"node"`
+	Leader     string      `json:"leader"`
+	Partitions []tableSlot `json:"partitions"`
+}
+
+type tableSlot struct {
+	Partition uint32 `json:"partition"`
+	Owner     string `json:"owner"`
+	Epoch     uint64 `json:"epoch"`
 }
 
 // place is where one node lives. Its ports are client, admin, cluster and gossip.
@@ -145,7 +147,8 @@ func (ps *processes) start(p *proc) error {
 	return nil
 }
 
-// startAll runs every process and waits until each is ready and owns partitions: those that come later get theirs in steps.
+// startAll runs every process and waits until each is ready and all know that it owns partitions: those that come later get
+// theirs in steps.
 func (ps *processes) startAll(ctx context.Context) error {
 	for _, p := range ps.procs {
 		if err := ps.start(p); err != nil {
@@ -155,13 +158,23 @@ func (ps *processes) startAll(ctx context.Context) error {
 	if err := ps.ready(ctx, ps.procs...); err != nil {
 		return err
 	}
-	for _, p := range ps.procs {
-		for st, err := ps.procs[0].status(); err != nil || !st.owned(p.id); st, err = ps.procs[0].status() {
+	for _, of := range ps.procs {
+		for st, err := of.status(); err != nil || ps.idle(st) != nil; st, err = of.status() {
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("%s owns nothing: %w", p.name, ctx.Err())
+				return fmt.Errorf("%s does not see everybody own something: %w", of.name, errors.Join(err, ctx.Err()))
 			case <-time.After(20 * time.Millisecond): // another process has no other way to tell
 			}
+		}
+	}
+	return nil
+}
+
+// idle is a process that owns nothing, nil when there is none.
+func (ps *processes) idle(st status) *proc {
+	for _, p := range ps.procs {
+		if !st.owned(p.id) {
+			return p
 		}
 	}
 	return nil

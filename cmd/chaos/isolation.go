@@ -133,10 +133,16 @@ func (t trial) tell(ctx context.Context, c *campaign) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	here := names(st, "here", guests*lodgings, func(owner string) bool {
+	here, err := names(st, "here", guests*lodgings, func(owner string) bool {
 		return t.role == leads || (owner == victim.id) == (t.role == owns)
 	})
-	there := names(st, "there", guests*lodgings, func(owner string) bool { return t.role != owns || owner == victim.id })
+	if err != nil {
+		return "", err
+	}
+	there, err := names(st, "there", guests*lodgings, func(owner string) bool { return t.role != owns || owner == victim.id })
+	if err != nil {
+		return "", err
+	}
 	c.names = append(append(c.names, here...), there...)
 
 	stop, calm := make(chan struct{}), make(chan struct{})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -89,7 +90,10 @@ func (s *stage) hold(ctx context.Context, p *proc, names []string) ([]*client, e
 }
 
 // names makes n channel names of which only those pass that the table gives to a node that want accepts.
-func names(st status, prefix string, n int, want func(owner string) bool) []string {
+func names(st status, prefix string, n int, want func(owner string) bool) ([]string, error) {
+	if !slices.ContainsFunc(st.Partitions, func(p tableSlot) bool { return want(p.Owner) }) {
+		return nil, fmt.Errorf("%s sees no partition with an owner for %q", st.Node, prefix)
+	}
 	var out []string
 	for i := 0; len(out) < n; i++ {
 		name := fmt.Sprintf("%s:%d", prefix, i)
@@ -97,7 +101,7 @@ func names(st status, prefix string, n int, want func(owner string) bool) []stri
 			out = append(out, name)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // killGateway kills the node that holds half of the channels and wants exactly their vacated.
@@ -114,8 +118,14 @@ func (s *stage) killGateway(ctx context.Context, isLeader, isOwner bool) (string
 	if err != nil {
 		return "", err
 	}
-	lost := names(st, "lost", s.channels, func(owner string) bool { return (owner == a.id) == isOwner })
-	kept := names(st, "kept", s.channels, func(string) bool { return true })
+	lost, err := names(st, "lost", s.channels, func(owner string) bool { return (owner == a.id) == isOwner })
+	if err != nil {
+		return "", err
+	}
+	kept, err := names(st, "kept", s.channels, func(string) bool { return true })
+	if err != nil {
+		return "", err
+	}
 	if _, err := s.hold(ctx, a, lost); err != nil {
 		return "", err
 	}
