@@ -45,6 +45,7 @@ type activation struct {
 
 	sent   int   // CopyParts of what is old in the last batch; owned by Receive
 	sentTo Stamp // of the last publish in them; owned by Receive
+	begins Stamp // where in the last batch somebody began to want its publishes; owned by Receive
 }
 
 // gauge is one channel's share of the host's gauges.
@@ -76,6 +77,7 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 				t.partition.fed(f, a, a.sent, a.sentTo, joined)
 			}
 		}
+		to.each(func(f *feed) { t.partition.tellTold(f, a.state.app, a.state.name, a.begins) })
 		if news.What != 0 {
 			a.say(news)
 		}
@@ -106,8 +108,10 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 		t.sending.RUnlock()
 	}
 	now.Stream, now.Growing = to.whole.number(), to.growing.number()
+	a.begins = Stamp{}
 	for i := range batch {
 		effects = a.state.Step(now, batch[i], effects)
+		a.begins = maxStamp(a.begins, a.retap(now)) // what is behind it in the batch is told
 	}
 	if woken {
 		effects = a.state.Step(now, Input{Kind: InTick}, effects)

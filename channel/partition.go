@@ -350,7 +350,7 @@ func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 		p.tenure.tallies.settling.Add(1)
 	}
 	if a.state.profile.Taps != 0 && p.host.cfg.Tap != nil {
-		a.tap = &tapped{}
+		a.tap = &tapped{what: a.state.profile.Taps}
 	}
 	a.Init(p.host.sys, a)
 	if prepare != nil {

@@ -33,10 +33,44 @@ type News struct {
 
 // tapped is what an activation knows about the tap of its channel. Guarded by activation.mu.
 type tapped struct {
+	what  Taps   // of which there is news
 	told  Stamp  // by this tenure or those before it; zero: nobody knows
 	shown Stamp  // news up to here were said
 	sum   Counts // likewise
 	begun bool
+}
+
+// retap takes in what is wanted of a channel that is served already. Whoever begins to want something begins with what comes:
+// with the publishes behind the position that is returned, zero when there is none to keep, and with the next change of the
+// counts. a.mu is held.
+func (a *activation) retap(now Moment) (from Stamp) {
+	s, wanted, had := &a.state, Taps(0), Taps(0)
+	if a.tenure.partition.host.cfg.Tap != nil {
+		wanted = s.profile.Taps
+	}
+	if a.tap != nil {
+		had = a.tap.what
+	}
+	if wanted == had || s.waiting {
+		return Stamp{}
+	}
+	if wanted == 0 {
+		a.tap = nil
+		return Stamp{}
+	}
+	if a.tap == nil {
+		a.tap = &tapped{begun: true}
+	}
+	a.tap.what = wanted
+	begins := wanted &^ had
+	if begins&TapHistory != 0 {
+		from = s.point(now)
+		a.tap.told, a.tap.shown = from, from
+	}
+	if begins&TapOccupancy != 0 {
+		a.tap.sum = s.sum
+	}
+	return from
 }
 
 // news looks whether there are any since the last time.
@@ -45,11 +79,11 @@ func (a *activation) news() (n News) {
 	if t == nil || s.waiting || a.retired {
 		return n
 	}
-	if s.profile.Taps&TapHistory != 0 && s.past != nil && s.past.shown > 0 && t.shown.less(s.shown) {
+	if t.what&TapHistory != 0 && s.past != nil && s.past.shown > 0 && t.shown.less(s.shown) {
 		t.shown = s.shown
 		n.What |= TapHistory
 	}
-	if s.profile.Taps&TapOccupancy != 0 && (t.sum != s.sum || !t.begun && s.open) {
+	if t.what&TapOccupancy != 0 && (t.sum != s.sum || !t.begun && s.open) {
 		t.sum = s.sum
 		n.What |= TapOccupancy
 	}

@@ -244,3 +244,64 @@ func (p *pair) close() {
 	close(p.frames)
 	<-p.done
 }
+
+// A rule that is made while a channel is in use begins with what comes: it misses nothing from then on, and is told nothing
+// of before, not even when it was there before, and not by the next owner.
+func TestTapOfAChannelInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taps := map[string]*fakeTap{}
+		var wanted Taps
+		w := newPair(t, func(c *HostConfig) {
+			tap := &fakeTap{}
+			taps[c.Self.Node] = tap
+			c.Tap = tap
+			c.Settings = func(string, string) Settings {
+				s := standSettings
+				s.Retention, s.Taps = 2*time.Minute, wanted
+				return s
+			}
+		})
+		defer w.close()
+		want := func(what Taps) {
+			synctest.Wait()
+			wanted = what
+			for _, h := range w.hosts {
+				h.Reconfigure()
+			}
+		}
+		expect := func(what Taps, told string) {
+			t.Helper()
+			n := taps["n0"].take()
+			if what == 0 && len(n) == 0 {
+				return
+			}
+			if len(n) != 1 || n[0].What != what || what&TapHistory != 0 && n[0].Told != SerialPosition(told) {
+				t.Fatalf("got %+v, want news of %d behind %q", n, what, told)
+			}
+		}
+		before := w.publish(0, "room", "before")
+		want(TapHistory)
+		expect(0, "")
+		w.publish(0, "room", "a")
+		expect(TapHistory, before)
+		want(TapHistory | TapOccupancy) // counts beside: what is told of publishes goes on
+		expect(0, "")
+		w.publish(0, "room", "b")
+		expect(TapHistory, before)
+		want(TapOccupancy)
+		between := w.publish(0, "room", "nobody wants it")
+		expect(0, "")
+		want(TapOccupancy | TapHistory)
+		w.publish(0, "room", "c")
+		expect(TapHistory, between)
+		want(0)
+		last := w.publish(0, "room", "nobody wants it either")
+		want(TapHistory)
+		w.publish(0, "room", "d")
+		expect(TapHistory, last)
+		w.move(1)
+		if n := taps["n1"].take(); len(n) != 1 || n[0].Told != SerialPosition(last) {
+			t.Fatalf("the next owner says %+v, want what is behind %s", n, last)
+		}
+	})
+}

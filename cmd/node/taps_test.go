@@ -147,3 +147,32 @@ func TestMessagesAreToldThroughAnOwnersDeath(t *testing.T) {
 		}
 	})
 }
+
+// A rule that is made while a channel is in use is served from then on.
+func TestRuleOfAChannelInUse(t *testing.T) {
+	hook := newMessageHook(t)
+	n := run(t, settings(t.TempDir())).ready()
+	publish := func(text string) {
+		t.Helper()
+		res, body := request(t, http.MethodPost, "http://"+n.ClientAddr()+"/channels/used/messages", rootKey, "application/json", jsonOf(t, map[string]string{"data": text}))
+		if res.StatusCode != http.StatusCreated {
+			t.Fatalf("%s %s", res.Status, body)
+		}
+	}
+	n.occupy("used")
+	publish("before")
+	for _, source := range []string{"channel.message", "channel.occupancy"} {
+		n.steer("POST", "/apps/demo/rules", fmt.Sprintf(`{"source":%q,"target":{"url":%q,"format":"ably"}}`, source, hook.URL), 201, nil)
+	}
+	publish("after")
+	n.occupy("used")
+	n.until("what was said then, and the count", func() (ok bool) {
+		hook.with(func() { ok = len(hook.told["used"]) > 0 && hook.counts["used"] == 2 })
+		return ok
+	})
+	hook.with(func() {
+		if got := hook.told["used"]; !slices.Equal(got, []string{"after"}) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
