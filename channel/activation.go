@@ -111,7 +111,10 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 	a.begins = Stamp{}
 	for i := range batch {
 		effects = a.state.Step(now, batch[i], effects)
-		a.begins = maxStamp(a.begins, a.retap(now)) // what is behind it in the batch is told
+		if from, changed := a.retap(now); changed { // what is behind it in the batch is told
+			a.begins = maxStamp(a.begins, from)
+			effects = a.state.Step(now, Input{Kind: InTick}, effects)
+		}
 	}
 	if woken {
 		effects = a.state.Step(now, Input{Kind: InTick}, effects)

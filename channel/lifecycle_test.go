@@ -126,3 +126,81 @@ func TestNewOwnerKeepsLifecycle(t *testing.T) {
 		}
 	})
 }
+
+// What a rule was told last is to be corrected whoever dies: until the counts that the channel has when it closes are accepted, the
+// log goes on knowing it, though not for ever.
+func TestClosedWaitsForItsCounts(t *testing.T) {
+	left := func(heard *Counts) *stand {
+		st := newLifecycleStand(t)
+		st.s.heard = heard
+		st.step(reg(gwA, 1, 1, 1, "c"), "open", "occupy").step(openCommitted).step(committed, "confirm A v1 1/1")
+		*heard = st.s.sum
+		return st.step(reg(gwA, 2, 0, 0, "")).
+			after(5 * time.Second).tick("vacate").step(committed).
+			after(55 * time.Second).tick()
+	}
+	heard := &Counts{}
+	st := left(heard).wakes(heardFor)
+	if st.s.Open() || st.s.Done() {
+		t.Error("it is closed, and to be told of")
+	}
+	*heard = st.s.sum
+	st.tick("close").step(closeCommitted)
+	if !st.s.Done() {
+		t.Error("not done")
+	}
+	left(&Counts{}).after(heardFor - 1).tick().after(1).tick("close")
+}
+
+// TestNextOwnerTellsCounts ends a tenure before anybody has accepted that a channel is empty, and another one after.
+func TestNextOwnerTellsCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap := &fakeTap{}
+		h := newHouse(t, func(c *HostConfig) {
+			c.Tap = tap
+			c.Settings = func(string, string) Settings {
+				s := standSettings
+				s.Lifecycle, s.Taps = true, TapOccupancy
+				return s
+			}
+		}).serve(boot1)
+		expect := func(what string, news int) {
+			t.Helper()
+			n := tap.take()
+			if len(n) != news || news > 0 && (n[0].Name != "room" || n[0].What != TapOccupancy) {
+				t.Fatalf("%s: %+v", what, n)
+			}
+		}
+		own := func() {
+			h.acquire()
+			h.snapshot(boot1)
+		}
+		h.attach(boot1, "room", 1)
+		expect("before the log knows of it", 0)
+		time.Sleep(time.Second)
+		expect("attached", 1)
+		h.Counted(0, h.epoch, "app", "room", Counts{1, 1})
+		h.attach(boot1, "room", 0)
+		expect("detached", 1)
+		time.Sleep(10 * time.Minute)
+		if said := h.log.said(); strings.Contains(said, "closed") {
+			t.Fatalf("in the log: %s", said)
+		}
+		own()
+		expect("the next owner", 1)
+		h.Counted(0, h.epoch-1, "app", "room", Counts{}) // late
+		time.Sleep(10 * time.Minute)
+		own()
+		expect("another one", 1)
+		h.Counted(0, h.epoch, "app", "room", Counts{})
+		time.Sleep(10 * time.Minute)
+		if said := h.log.said(); !strings.Contains(said, "closed room") {
+			t.Fatalf("in the log: %s", said)
+		}
+		own()
+		expect("when all have heard", 0)
+		if n := h.activations(); n != 0 {
+			t.Errorf("%d actors are left", n)
+		}
+	})
+}

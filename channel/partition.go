@@ -299,6 +299,9 @@ func (p *partition) open(t *tenure, log obligations) (left []Input) {
 			a = p.activate(h.position(), func(s *State) { s.Restore(now, false, 0) })
 		}
 		a.state.RestoreOpen(now) // nothing has run yet
+		if a.tap != nil {
+			a.tap.heard = unheard
+		}
 	}
 	p.inherit()
 	if p.fetch != nil {
@@ -350,7 +353,7 @@ func (p *partition) activate(pos Position, prepare func(*State)) *activation {
 		p.tenure.tallies.settling.Add(1)
 	}
 	if a.state.profile.Taps != 0 && p.host.cfg.Tap != nil {
-		a.tap = &tapped{what: a.state.profile.Taps}
+		a.tap = newTapped(&a.state)
 	}
 	a.Init(p.host.sys, a)
 	if prepare != nil {

@@ -179,6 +179,7 @@ type State struct {
 	asking  *asking   // nil unless it waits for leave to open
 	parked  []Input   // what publishers asked for while there was no lease
 	rate    *bucket   // nil unless publishes are limited
+	heard   *Counts   // what everybody has accepted who is told of its counts; nil where nobody is. The shell writes it between steps
 	turns   turns     // nil unless owners before, of whose histories there is no copy, may have taken publishes
 	copies  [2]uint64 // streams that have all of past
 	owed    int32     // vectors with confirm
@@ -259,6 +260,9 @@ func (s *State) Wake() time.Duration {
 	}
 	if s.open && !s.attached() {
 		sooner(s.usedAt + s.profile.IdleClose)
+	}
+	if s.life == said && !s.open && s.owesCounts() {
+		sooner(s.usedAt + s.profile.IdleClose + heardFor)
 	}
 	if h := s.past; h != nil {
 		slack := s.profile.Retention / expirySlack
@@ -407,14 +411,21 @@ func (s *State) propose(now Moment, effects []Effect) []Effect {
 	return effects
 }
 
-// announce asks for what the log must learn of the channel's being open. Closed comes behind vacated.
+// heardFor is how long the log goes on knowing a channel that is closed because somebody does not accept its last counts.
+const heardFor = time.Hour
+
+// owesCounts says that somebody is still to be told of the counts. While the log knows the channel, the next owner tells them.
+func (s *State) owesCounts() bool { return s.heard != nil && *s.heard != s.sum }
+
+// announce asks for what the log must learn of the channel's being open. Closed comes behind vacated, and when its last counts
+// have been told.
 func (s *State) announce(now Moment, effects []Effect) []Effect {
 	switch {
 	case s.life == unsaid && (!s.open || !s.profile.Lifecycle), !now.Leased, s.waiting:
 	case s.life == unsaid:
 		s.life = opening
 		return append(effects, Effect{Propose: Open, TimeMs: now.UnixMs})
-	case s.life == said && !s.open && s.phase == vacant:
+	case s.life == said && !s.open && s.phase == vacant && (!s.owesCounts() || now.Since >= s.usedAt+s.profile.IdleClose+heardFor):
 		s.life = closing
 		return append(effects, Effect{Propose: Close, TimeMs: now.UnixMs})
 	}

@@ -1,5 +1,7 @@
 package channel
 
+import "innkeeper/actor"
+
 // Taps are what the settings of a channel want told to a Tap.
 type Taps uint8
 
@@ -37,13 +39,30 @@ type tapped struct {
 	told  Stamp  // by this tenure or those before it; zero: nobody knows
 	shown Stamp  // news up to here were said
 	sum   Counts // likewise
+	heard Counts // that were told; unheard: nobody knows
 	begun bool
 }
 
-// retap takes in what is wanted of a channel that is served already. Whoever begins to want something begins with what comes:
-// with the publishes behind the position that is returned, zero when there is none to keep, and with the next change of the
-// counts. a.mu is held.
-func (a *activation) retap(now Moment) (from Stamp) {
+// unheard are counts that no channel has.
+var unheard = Counts{-1}
+
+func newTapped(s *State) *tapped {
+	t := &tapped{what: s.profile.Taps}
+	t.listen(s)
+	return t
+}
+
+// listen has the state know what was told of its counts.
+func (t *tapped) listen(s *State) {
+	if s.heard = nil; t != nil && t.what&TapOccupancy != 0 {
+		s.heard = &t.heard
+	}
+}
+
+// retap takes in what is wanted of a channel that is served already, and says whether that has changed. Whoever begins to want
+// something begins with what comes: with the publishes behind the position that is returned, zero when there is none to keep,
+// and with the next change of the counts. a.mu is held.
+func (a *activation) retap(now Moment) (from Stamp, changed bool) {
 	s, wanted, had := &a.state, Taps(0), Taps(0)
 	if a.tenure.partition.host.cfg.Tap != nil {
 		wanted = s.profile.Taps
@@ -51,26 +70,27 @@ func (a *activation) retap(now Moment) (from Stamp) {
 	if a.tap != nil {
 		had = a.tap.what
 	}
-	if wanted == had || s.waiting {
-		return Stamp{}
-	}
-	if wanted == 0 {
+	switch {
+	case wanted == had || s.waiting:
+		return Stamp{}, false
+	case wanted == 0:
 		a.tap = nil
-		return Stamp{}
-	}
-	if a.tap == nil {
+		a.tap.listen(s)
+		return Stamp{}, true
+	case a.tap == nil:
 		a.tap = &tapped{begun: true}
 	}
 	a.tap.what = wanted
+	a.tap.listen(s)
 	begins := wanted &^ had
 	if begins&TapHistory != 0 {
 		from = s.point(now)
 		a.tap.told, a.tap.shown = from, from
 	}
 	if begins&TapOccupancy != 0 {
-		a.tap.sum = s.sum
+		a.tap.sum, a.tap.heard = s.sum, s.sum
 	}
-	return from
+	return from, true
 }
 
 // news looks whether there are any since the last time.
@@ -83,11 +103,13 @@ func (a *activation) news() (n News) {
 		t.shown = s.shown
 		n.What |= TapHistory
 	}
-	if t.what&TapOccupancy != 0 && (t.sum != s.sum || !t.begun && s.open) {
-		t.sum = s.sum
-		n.What |= TapOccupancy
+	if t.what&TapOccupancy != 0 && (s.life == said || !s.profile.Lifecycle) { // what the next owner would not tell again waits
+		if t.sum != s.sum || !t.begun && s.open {
+			t.sum = s.sum
+			n.What |= TapOccupancy
+		}
+		t.begun = true
 	}
-	t.begun = true
 	n.Part, n.Epoch, n.App, n.Name = a.tenure.partition.id, a.tenure.epoch, s.app, s.name
 	return n
 }
@@ -129,6 +151,38 @@ func (h *Host) Told(part uint32, epoch uint64, app, name, serial string) {
 	p.tenure.feeds.Load().each(func(f *feed) {
 		p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: serial})
 	})
+}
+
+// Counted says which counts of a channel were the last to be told to everybody who wants to know. The log goes on knowing a
+// channel that is closed until they are those that it has. It never blocks; under another epoch it does nothing.
+func (h *Host) Counted(part uint32, epoch uint64, app, name string, counts Counts) {
+	p := h.layout.Load().part(part)
+	if p == nil {
+		return
+	}
+	pos, ok := p.place(app, name)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.owns(epoch) {
+		return
+	}
+	a := p.channels.find(pos)
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	closes := false
+	if a.tap != nil {
+		a.tap.heard = counts
+		closes = a.state.life == said && !a.state.open
+	}
+	a.mu.Unlock()
+	if closes {
+		a.Offer(Input{Kind: InTick}, actor.NoLimit)
+	}
 }
 
 // TapTold is a position that was told of a channel, for the copy of a stream.

@@ -254,6 +254,16 @@ func request(t *testing.T, method, url, key, contentType string, body []byte) (*
 	return res, b
 }
 
+// voters is how many nodes have a vote about the log.
+func (r *running) voters() (n int) {
+	for _, s := range r.boot.Load().store.Servers() {
+		if s.Voter {
+			n++
+		}
+	}
+	return n
+}
+
 // occupy makes channels occupied through a client, and leaves it connected.
 func (r *running) occupy(names ...string) *client {
 	r.t.Helper()

@@ -59,7 +59,11 @@ func (b *boot) announceLives(ctx context.Context, events []dispatch.Event) error
 	type place struct{ app, channel string }
 	var order []place
 	byChannel := map[place][]dispatch.Event{}
+	asked := b.lifecycle()
 	for _, e := range events {
+		if !asked(e.App) {
+			continue // the log knows for the sake of a rule about occupancy
+		}
 		p := place{e.App, e.Channel}
 		if byChannel[p] == nil {
 			order = append(order, p)
@@ -107,6 +111,10 @@ func (c channels) Query(ctx context.Context, app, name string) (channel.QueryRes
 
 func (c channels) Told(part uint32, epoch uint64, app, name, serial string) {
 	c.b.host.Told(part, epoch, app, name, serial)
+}
+
+func (c channels) Counted(part uint32, epoch uint64, app, name string, counts channel.Counts) {
+	c.b.host.Counted(part, epoch, app, name, counts)
 }
 
 // site is the name of this cluster towards clients and backends.

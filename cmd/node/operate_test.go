@@ -20,15 +20,7 @@ func TestOperateACluster(t *testing.T) {
 	second := run(t, joining(t.TempDir(), first)).ready()
 	third := run(t, joining(t.TempDir(), first)).ready()
 	all := []*running{first, second, third}
-	first.until("votes", func() bool {
-		voters := 0
-		for _, s := range first.boot.Load().store.Servers() {
-			if s.Voter {
-				voters++
-			}
-		}
-		return voters == 3
-	})
+	first.until("votes", func() bool { return first.voters() == 3 })
 
 	leader, err := first.boot.Load().transfer(t.Context())
 	if err != nil || leader == first.ID() {

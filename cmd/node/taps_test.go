@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"innkeeper/cluster/ring"
 	"innkeeper/cmd/node/config"
+	"innkeeper/transport/protocol"
 )
 
 // messageHook is a backend of rules about messages that keeps their data by channel, each message once, and the last
@@ -90,15 +93,7 @@ func TestMessagesAreToldThroughAnOwnersDeath(t *testing.T) {
 	first := run(t, with(settings(t.TempDir()))).ready()
 	second := run(t, with(joining(t.TempDir(), first))).ready()
 	third := run(t, with(joining(t.TempDir(), first))).ready()
-	first.until("votes", func() bool {
-		voters := 0
-		for _, s := range first.boot.Load().store.Servers() {
-			if s.Voter {
-				voters++
-			}
-		}
-		return voters == 3
-	})
+	first.until("votes", func() bool { return first.voters() == 3 })
 	var names []string
 	for i := range 12 {
 		names = append(names, fmt.Sprint("told:", i))
@@ -175,4 +170,68 @@ func TestRuleOfAChannelInUse(t *testing.T) {
 			t.Errorf("told %q", got)
 		}
 	})
+}
+
+// Whoever was told that somebody is on a channel is told that nobody is any more, whatever dies in between: the owner, or all
+// there is.
+func TestCountsAreToldThroughDeaths(t *testing.T) {
+	hook := newMessageHook(t)
+	with := func(c config.Config) config.Config {
+		c.Apps[0].Rules = []config.Rule{{ID: "counts", Source: "channel.occupancy", Target: config.Target{URL: hook.URL, Format: "ably"}}}
+		return c
+	}
+	told := func(want int, names []string) func() bool {
+		return func() (ok bool) {
+			hook.with(func() {
+				ok = true
+				for _, name := range names {
+					n, known := hook.counts[name]
+					ok = ok && known && n == want
+				}
+			})
+			return ok
+		}
+	}
+	names := func(prefix string) (list []string) {
+		for i := range 12 {
+			list = append(list, fmt.Sprint(prefix, i))
+		}
+		return list
+	}
+	down := func(down bool) { hook.with(func() { hook.down = down }) }
+
+	cfg := with(settings(t.TempDir()))
+	alone := run(t, cfg).ready()
+	publishing, seen := names("publishers:"), names("subscribers:")
+	// No subscriber: the log knows of no obligation.
+	quiet := alone.connect("format=json")
+	for _, name := range publishing {
+		quiet.send(fmt.Appendf(nil, `{"action":10,"channel":%q,"flags":%d}`, name, protocol.ModePublish))
+		quiet.expect(protocol.ActionAttached)
+	}
+	alone.occupy(seen...)
+	alone.until("the counts", told(1, append(publishing, seen...)))
+	alone.Kill()
+	alone.end()
+	first := run(t, cfg).ready()
+	first.until("that nobody is there", told(0, append(publishing, seen...)))
+
+	second := run(t, with(joining(t.TempDir(), first))).ready()
+	third := run(t, with(joining(t.TempDir(), first))).ready()
+	first.until("votes", func() bool { return first.voters() == 3 })
+	left := names("left:")
+	c := second.occupy(left...)
+	first.until("the counts", told(1, left))
+	down(true)
+	c.close()
+	first.until("vacated", func() bool {
+		return !slices.ContainsFunc(first.occupied(), func(h held) bool { return strings.HasPrefix(h.Channel, "left:") })
+	})
+	third.Kill()
+	third.end()
+	first.until("other owners", func() bool {
+		return !slices.ContainsFunc(first.boot.Load().store.View().Table.Slots, func(s ring.Slot) bool { return s.Owner == third.ID() })
+	})
+	down(false)
+	first.until("that nobody is there, told at last", told(0, left))
 }

@@ -42,6 +42,8 @@ type tapDone struct {
 	told string // position up to which it was told now
 	more bool   // there is more behind it
 	ok   bool   // all that was read was accepted
+
+	counts channel.Counts // that were read, of a turn that tells them
 }
 
 // tapQueue is what there is to know about telling one rule's target: which channels have news, how far each was told,

@@ -22,6 +22,8 @@ type ChannelSource interface {
 	Query(ctx context.Context, app, name string) (channel.QueryResult, error)
 	// Told notes how far a channel was told to all its rules. It never blocks.
 	Told(part uint32, epoch uint64, app, name, serial string)
+	// Counted notes which counts of a channel all its rules were told last. It never blocks.
+	Counted(part uint32, epoch uint64, app, name string, counts channel.Counts)
 }
 
 // TapsConfig is what Taps need.
@@ -50,6 +52,8 @@ type Taps struct {
 	cfg  TapsConfig
 	ctx  context.Context
 	stop context.CancelFunc
+
+	counting sync.Mutex // above mu: what the source is told of counts comes in the order in which it was found
 
 	mu      sync.Mutex // also guards the queues of all tappers
 	tappers []*tapper
@@ -291,7 +295,7 @@ func (k *tapper) news(turn *tapTurn, d *tapDone) (items []Item) {
 			again(err)
 			return nil
 		}
-		d.ok = true
+		d.ok, d.counts = true, r.Counts
 		return []Item{occupancyItem(&k.rule, turn.channel, time.Now().UnixMilli(), r.Active, &r.Counts)}
 	}
 	of := channel.OnlyMessages
@@ -342,16 +346,36 @@ func (t *Taps) progress(k *tapper, d *tapDone) {
 func (k *tapper) settle(results []tapDone, failure error) {
 	t := k.taps
 	now := time.Now()
+	t.counting.Lock()
+	var counted []*tapDone
 	t.mu.Lock()
 	k.queue.done(now, results, failure != nil, t.cfg.Rand())
 	for i := range results {
-		t.forget(results[i].tapKey)
+		d := &results[i]
+		t.forget(d.tapKey)
+		if d.ok && k.what&channel.TapOccupancy != 0 && t.counted(d.tapKey) {
+			counted = append(counted, d)
+		}
 	}
 	limped := k.limp
 	k.limp = failure != nil
 	t.mu.Unlock()
+	for _, d := range counted {
+		t.cfg.Source.Counted(d.part, d.epoch, d.app, d.channel, d.counts)
+	}
+	t.counting.Unlock()
 	k.report(now, limped, failure)
 	k.nudge()
+}
+
+// counted says whether all rules were told the counts of a channel as they were when there were news of them last. mu is held.
+func (t *Taps) counted(key tapKey) bool {
+	for _, k := range t.tappers {
+		if k.what&channel.TapOccupancy != 0 && k.matches(key.app, key.channel) && !k.queue.idle(key) {
+			return false
+		}
+	}
+	return true
 }
 
 // least is how far a channel was told to all rules of its history; mu is held.

@@ -29,8 +29,9 @@ type tapWorld struct {
 	from     map[string]int // publishes before are gone
 	counts   map[string]channel.Counts
 	told     map[string]string
-	refuse   map[string]int // by path: requests to refuse
-	page     int            // publishes that one read gives
+	heard    map[string]int32 // connections
+	refuse   map[string]int   // by path: requests to refuse
+	page     int              // publishes that one read gives
 	reads    int
 	answer   func() (takes bool)      // before refuse; nil takes all
 	slow     map[string]time.Duration // by path: what a request takes, though it be given up
@@ -47,7 +48,7 @@ type tapRequest struct {
 func newTapWorld(t *testing.T, rules ...Rule) *tapWorld {
 	w := &tapWorld{
 		t: t, epoch: 1, kept: map[string][]*channel.Delivery{}, from: map[string]int{}, counts: map[string]channel.Counts{},
-		told: map[string]string{}, refuse: map[string]int{}, slow: map[string]time.Duration{}, page: 2,
+		told: map[string]string{}, heard: map[string]int32{}, refuse: map[string]int{}, slow: map[string]time.Duration{}, page: 2,
 	}
 	w.taps = NewTaps(TapsConfig{Source: w, Client: &http.Client{Transport: w}, Site: func() string { return "here" }})
 	if err := w.taps.Set(rules); err != nil {
@@ -116,6 +117,14 @@ func (w *tapWorld) Told(_ uint32, epoch uint64, _, name, serial string) {
 	defer w.mu.Unlock()
 	if epoch == w.epoch {
 		w.told[name] = max(w.told[name], serial)
+	}
+}
+
+func (w *tapWorld) Counted(_ uint32, epoch uint64, _, name string, counts channel.Counts) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if epoch == w.epoch {
+		w.heard[name] = counts[channel.Connections]
 	}
 }
 
@@ -324,6 +333,39 @@ func TestOccupancyIsToldAtLast(t *testing.T) {
 		if last := w.requests[len(w.requests)-1].body; !strings.Contains(last, `"connections":0`) || !strings.Contains(last, `"name":"channel.occupancy"`) {
 			t.Errorf("at last: %s", last)
 		}
+	})
+}
+
+// Counts are heard when all who want to know them have accepted them, and not while there are others to tell.
+func TestCountsAreHeardByAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTapWorld(t, tapRule("one", SourceChannelOccupancy), tapRule("other", SourceChannelOccupancy), tapRule("said", SourceChannelMessage))
+		defer w.taps.Close()
+		expect := func(what string, want int32) {
+			t.Helper()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if got, known := w.heard["room"]; got != want || !known {
+				t.Errorf("%s: %d (known: %v), want %d", what, got, known, want)
+			}
+		}
+		w.count("room", 3)
+		rest(5 * time.Second)
+		expect("told to both", 3)
+		w.mu.Lock()
+		w.refuse["/other"] = 1 << 30
+		w.mu.Unlock()
+		w.count("room", 0)
+		rest(time.Minute)
+		expect("one refuses", 3)
+		w.count("room", 2)
+		rest(time.Minute)
+		w.count("room", 0)
+		w.mu.Lock()
+		w.refuse["/other"] = 0
+		w.mu.Unlock()
+		rest(time.Minute)
+		expect("it accepts again", 0)
 	})
 }
 
