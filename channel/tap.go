@@ -128,34 +128,30 @@ func (a *activation) say(n News) {
 // Told says that everything of a channel up to a serial has been told, for whoever owns the channel next. It never blocks;
 // under another epoch it does nothing.
 func (h *Host) Told(part uint32, epoch uint64, app, name, serial string) {
-	p := h.layout.Load().part(part)
-	if p == nil {
-		return
-	}
-	pos, ok := p.place(app, name)
-	if !ok {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.owns(epoch) {
-		return
-	}
-	a := p.channels.find(pos)
-	if a == nil || a.tap == nil {
-		return
-	}
-	a.mu.Lock()
-	a.tap.told = maxStamp(a.tap.told, parseSerial(serial))
-	a.mu.Unlock()
-	p.tenure.feeds.Load().each(func(f *feed) {
-		p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: serial})
+	h.tapOf(part, epoch, app, name, func(p *partition, a *activation) (then func()) {
+		a.tap.told = maxStamp(a.tap.told, parseSerial(serial))
+		return func() {
+			p.tenure.feeds.Load().each(func(f *feed) {
+				p.sendHost(f, &TapTold{Stream: f.stream, App: app, Name: name, Serial: serial})
+			})
+		}
 	})
 }
 
 // Counted says which counts of a channel were the last to be told to everybody who wants to know. The log goes on knowing a
 // channel that is closed until they are those that it has. It never blocks; under another epoch it does nothing.
 func (h *Host) Counted(part uint32, epoch uint64, app, name string, counts Counts) {
+	h.tapOf(part, epoch, app, name, func(_ *partition, a *activation) (then func()) {
+		if a.tap.heard = counts; a.state.life != said || a.state.open {
+			return nil
+		}
+		return func() { a.Offer(Input{Kind: InTick}, actor.NoLimit) }
+	})
+}
+
+// tapOf runs f on the tap of a channel that is served here under this epoch, with its lock held, and what f returns with the
+// partition's alone.
+func (h *Host) tapOf(part uint32, epoch uint64, app, name string, f func(*partition, *activation) (then func())) {
 	p := h.layout.Load().part(part)
 	if p == nil {
 		return
@@ -173,15 +169,14 @@ func (h *Host) Counted(part uint32, epoch uint64, app, name string, counts Count
 	if a == nil {
 		return
 	}
+	var then func()
 	a.mu.Lock()
-	closes := false
 	if a.tap != nil {
-		a.tap.heard = counts
-		closes = a.state.life == said && !a.state.open
+		then = f(p, a)
 	}
 	a.mu.Unlock()
-	if closes {
-		a.Offer(Input{Kind: InTick}, actor.NoLimit)
+	if then != nil {
+		then()
 	}
 }
 
