@@ -204,3 +204,32 @@ func TestNextOwnerTellsCounts(t *testing.T) {
 		}
 	})
 }
+
+// A rule that is taken away is owed nothing: what waited for its target alone is closed.
+func TestRuleThatIsGoneHoldsNothingOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wanted := TapOccupancy
+		h := newHouse(t, func(c *HostConfig) {
+			c.Tap = &fakeTap{}
+			c.Settings = func(string, string) Settings {
+				s := standSettings
+				s.Lifecycle, s.Taps = wanted != 0, wanted
+				return s
+			}
+		}).serve(boot1)
+		h.attach(boot1, "room", 1)
+		time.Sleep(time.Second)
+		h.Counted(0, h.epoch, "app", "room", Counts{1, 1})
+		h.attach(boot1, "room", 0)
+		time.Sleep(10 * time.Minute)
+		before := h.log.said()
+		synctest.Wait()
+		wanted = 0
+		h.Reconfigure()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if after := h.log.said(); strings.Contains(before, "closed room") || !strings.Contains(after, "closed room") || h.activations() != 0 {
+			t.Errorf("%q, then %q; %d actors are left", before, after, h.activations())
+		}
+	})
+}
