@@ -38,14 +38,13 @@ type activation struct {
 	counted gauge // what this channel adds to the host's gauges
 	retired bool
 
-	tally    *tally // static
 	settling bool   // it was made before the tenure served, and has not counted itself yet
+	tally    *tally // static
 
 	tap *tapped // nil when nobody wants to know; guarded by mu
 
 	sent   int   // CopyParts of what is old in the last batch; owned by Receive
 	sentTo Stamp // of the last publish in them; owned by Receive
-	begins Stamp // where in the last batch somebody began to want its publishes; owned by Receive
 }
 
 // gauge is one channel's share of the host's gauges.
@@ -60,7 +59,7 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	now := host.moment()
 	now.Gated = host.cfg.Admission != nil && host.cfg.Admission.Limited(a.state.app)
 	now.Age = time.Duration(now.UnixMs-a.tenure.since.ms) * time.Millisecond
-	effects, next, to, news := a.step(now, batch, woken, *scratch)
+	effects, next, to, news, from := a.step(now, batch, woken, *scratch)
 	if t := a.tenure; a.sendCopies(effects, to) {
 		a.perform(effects, to)
 		for i := range batch {
@@ -77,7 +76,9 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 				t.partition.fed(f, a, a.sent, a.sentTo, joined)
 			}
 		}
-		to.each(func(f *feed) { t.partition.tellTold(f, a.state.app, a.state.name, a.begins) })
+		if from != (Stamp{}) {
+			to.each(func(f *feed) { t.partition.tellTold(f, a.state.app, a.state.name, from) })
+		}
 		if news.What != 0 {
 			a.say(news)
 		}
@@ -92,12 +93,13 @@ func (a *activation) Receive(batch []Input, woken bool) actor.Next {
 	return next
 }
 
-// step also says which copies the effects are for. While one is growing, tenure.sending is held to read when it returns.
-func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) ([]Effect, actor.Next, *feeds, News) {
+// step also says which copies the effects are for, and where somebody has begun to want publishes, zero for nowhere. While a
+// copy is growing, tenure.sending is held to read when it returns.
+func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effect) (_ []Effect, _ actor.Next, to *feeds, _ News, from Stamp) {
 	t := a.tenure
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	to := t.feeds.Load()
+	to = t.feeds.Load()
 	for to.growing != nil {
 		a.mu.Unlock()
 		t.sending.RLock()
@@ -108,11 +110,10 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 		t.sending.RUnlock()
 	}
 	now.Stream, now.Growing = to.whole.number(), to.growing.number()
-	a.begins = Stamp{}
 	for i := range batch {
 		effects = a.state.Step(now, batch[i], effects)
-		if from, changed := a.retap(now); changed { // what is behind it in the batch is told
-			a.begins = maxStamp(a.begins, from)
+		if begin, changed := a.retap(now); changed { // what is behind it in the batch is told
+			from = maxStamp(from, begin)
 			effects = a.state.Step(now, Input{Kind: InTick}, effects)
 		}
 	}
@@ -122,7 +123,7 @@ func (a *activation) step(now Moment, batch []Input, woken bool, effects []Effec
 	if !a.spend(batch) {
 		a.recount()
 	}
-	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, to, a.news()
+	return effects, actor.Next{Wake: a.state.Wake(), Stop: a.state.Done()}, to, a.news(), from
 }
 
 // recount brings the host's gauges up to date; a.mu is held.

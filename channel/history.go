@@ -41,6 +41,7 @@ type history struct {
 	old     *knownIDs         // ids of publishes that are not in entries any more; nil when there are none
 	waits   []wait            // answers that are due when their publish is shown
 	safe    Stamp             // publishes up to here may be shown
+	turns   turns             // nil unless owners before, of whose histories there is no copy, may have taken publishes
 	ahead   Stamp             // publishes up to here are in the copy that was the last to grow, if it is whole
 }
 
@@ -236,7 +237,7 @@ func (s *State) expireHistory(now Moment) {
 	}
 	s.expired = maxStamp(s.expired, h.expire(before, known))
 	if h.empty() {
-		s.past, s.turns = nil, nil
+		s.past = nil
 	}
 }
 

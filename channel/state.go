@@ -180,7 +180,6 @@ type State struct {
 	parked  []Input   // what publishers asked for while there was no lease
 	rate    *bucket   // nil unless publishes are limited
 	heard   *Counts   // what everybody has accepted who is told of its counts; nil where nobody is. The shell writes it between steps
-	turns   turns     // nil unless owners before, of whose histories there is no copy, may have taken publishes
 	copies  [2]uint64 // streams that have all of past
 	owed    int32     // vectors with confirm
 	watched int32     // vectors with watch
@@ -558,9 +557,10 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: refusal}})
 		}
 	}
-	s.take(now, p)
 	s.open, s.usedAt = true, now.Since
-	return s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, p.Ephemeral, from, p.Req, effects)
+	effects = s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, p.Ephemeral, from, p.Req, effects)
+	s.take(now, p)
+	return effects
 }
 
 // emit gives a Delivery its place in the channel: it is kept unless it is ephemeral, copied, sent to every gateway that

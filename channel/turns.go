@@ -13,25 +13,26 @@ type turns map[string]*int64
 // passed says of a publish that is not known here that later ones of its connection were taken. Either it was taken by an
 // owner before, or it was refused; there is no place for it any more.
 func (s *State) passed(now Moment, p *Publish) bool {
-	if !s.hasTurn(now, p) {
+	if s.past == nil || !s.hasTurn(now, p) {
 		return false
 	}
-	last := s.turns[p.ConnID]
+	last := s.past.turns[p.ConnID]
 	return last != nil && p.MsgSerial < *last
 }
 
-// take notes the turn of a publish that has not passed.
+// take notes the turn of a publish that was kept.
 func (s *State) take(now Moment, p *Publish) {
 	if !s.hasTurn(now, p) {
 		return
 	}
-	last := s.turns[p.ConnID]
+	h := s.past
+	last := h.turns[p.ConnID]
 	if last == nil {
-		if s.turns == nil {
-			s.turns = make(turns)
+		if h.turns == nil {
+			h.turns = make(turns)
 		}
 		last = new(int64)
-		s.turns[strings.Clone(p.ConnID)] = last
+		h.turns[strings.Clone(p.ConnID)] = last
 	}
 	*last = p.MsgSerial
 }

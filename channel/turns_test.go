@@ -50,13 +50,13 @@ func TestPublishComesInItsTurnOrNotAtAll(t *testing.T) {
 		t.Error("refused though there is no owner before of whom nothing is known")
 	}
 	st.after(resending.Known + time.Hour).tick()
-	if st.s.turns != nil {
-		t.Errorf("%v are kept for ever", st.s.turns)
+	if st.s.past != nil {
+		t.Errorf("%v are kept for ever", st.s.past.turns)
 	}
 
 	st = newStand(t, Settings{IdleClose: time.Minute, Known: 185 * time.Second})
 	st.turn("conn", 12)
-	if st.turn("conn", 6) == refused || st.s.turns != nil {
+	if st.turn("conn", 6) == refused || st.s.past != nil {
 		t.Error("turns are kept where nothing is known again")
 	}
 }
