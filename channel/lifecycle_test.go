@@ -130,17 +130,20 @@ func TestNewOwnerKeepsLifecycle(t *testing.T) {
 // What a rule was told last is to be corrected whoever dies: until the counts that the channel has when it closes are accepted, the
 // log goes on knowing it, though not for ever.
 func TestClosedWaitsForItsCounts(t *testing.T) {
+	waits := true
 	left := func(heard *Counts) *stand {
-		st := newLifecycleStand(t)
+		settings := standSettings
+		settings.Lifecycle, settings.ClosedWaits = true, waits
+		st := newStand(t, settings)
 		st.s.heard = heard
 		st.step(reg(gwA, 1, 1, 1, "c"), "open", "occupy").step(openCommitted).step(committed, "confirm A v1 1/1")
 		*heard = st.s.sum
 		return st.step(reg(gwA, 2, 0, 0, "")).
 			after(5 * time.Second).tick("vacate").step(committed).
-			after(55 * time.Second).tick()
+			after(55*time.Second - 1).tick().after(1)
 	}
 	heard := &Counts{}
-	st := left(heard).wakes(heardFor)
+	st := left(heard).tick().wakes(heardFor)
 	if st.s.Open() || st.s.Done() {
 		t.Error("it is closed, and to be told of")
 	}
@@ -149,7 +152,9 @@ func TestClosedWaitsForItsCounts(t *testing.T) {
 	if !st.s.Done() {
 		t.Error("not done")
 	}
-	left(&Counts{}).after(heardFor - 1).tick().after(1).tick("close")
+	left(&Counts{}).tick().after(heardFor - 1).tick().after(1).tick("close")
+	waits = false // somebody wants to know of closing as well
+	left(&Counts{}).tick("close")
 }
 
 // TestNextOwnerTellsCounts ends a tenure before anybody has accepted that a channel is empty, and another one after.
@@ -160,7 +165,7 @@ func TestNextOwnerTellsCounts(t *testing.T) {
 			c.Tap = tap
 			c.Settings = func(string, string) Settings {
 				s := standSettings
-				s.Lifecycle, s.Taps = true, TapOccupancy
+				s.Lifecycle, s.ClosedWaits, s.Taps = true, true, TapOccupancy
 				return s
 			}
 		}).serve(boot1)
@@ -213,7 +218,7 @@ func TestRuleThatIsGoneHoldsNothingOpen(t *testing.T) {
 			c.Tap = &fakeTap{}
 			c.Settings = func(string, string) Settings {
 				s := standSettings
-				s.Lifecycle, s.Taps = wanted != 0, wanted
+				s.Lifecycle, s.ClosedWaits, s.Taps = wanted != 0, wanted != 0, wanted
 				return s
 			}
 		}).serve(boot1)

@@ -10,6 +10,7 @@ type Settings struct {
 	Meta                  bool          // a metachannel: nobody is told that it is open or occupied, and it is not counted
 	Taps                  Taps          // what a Tap is told of
 	Lifecycle             bool          // the log learns when the channel opens and closes
+	ClosedWaits           bool          // it learns of closing only when the last counts have been told
 	OccupiedByConnections bool          // any attachment occupies; otherwise only subscribers do
 	Retention             time.Duration // publishes are kept and known again for this long; 0 keeps none
 	Known                 time.Duration // those of connections are known again for this long, if that is longer
@@ -260,7 +261,7 @@ func (s *State) Wake() time.Duration {
 	if s.open && !s.attached() {
 		sooner(s.usedAt + s.profile.IdleClose)
 	}
-	if s.life == said && !s.open && s.owesCounts() {
+	if s.life == said && !s.open && s.closedWaits() {
 		sooner(s.usedAt + s.profile.IdleClose + heardFor)
 	}
 	if h := s.past; h != nil {
@@ -413,18 +414,21 @@ func (s *State) propose(now Moment, effects []Effect) []Effect {
 // heardFor is how long the log goes on knowing a channel that is closed because somebody does not accept its last counts.
 const heardFor = time.Hour
 
-// owesCounts says that somebody is still to be told of the counts. While the log knows the channel, the next owner tells them.
-func (s *State) owesCounts() bool { return s.heard != nil && *s.heard != s.sum }
+// closedWaits says that somebody is still to be told of the counts of a channel that is closed. While the log knows the channel,
+// the next owner tells them. Where somebody wants to know of closing as well, that does not wait for the target of another.
+func (s *State) closedWaits() bool {
+	return s.profile.ClosedWaits && s.heard != nil && *s.heard != s.sum
+}
 
-// announce asks for what the log must learn of the channel's being open. Closed comes behind vacated, and when its last counts
-// have been told.
+// announce asks for what the log must learn of the channel's being open. Closed comes behind vacated, and where it
+// has to wait for that, when the last counts have been told.
 func (s *State) announce(now Moment, effects []Effect) []Effect {
 	switch {
 	case s.life == unsaid && (!s.open || !s.profile.Lifecycle), !now.Leased, s.waiting:
 	case s.life == unsaid:
 		s.life = opening
 		return append(effects, Effect{Propose: Open, TimeMs: now.UnixMs})
-	case s.life == said && !s.open && s.phase == vacant && (!s.owesCounts() || now.Since >= s.usedAt+s.profile.IdleClose+heardFor):
+	case s.life == said && !s.open && s.phase == vacant && (!s.closedWaits() || now.Since >= s.usedAt+s.profile.IdleClose+heardFor):
 		s.life = closing
 		return append(effects, Effect{Propose: Close, TimeMs: now.UnixMs})
 	}

@@ -62,8 +62,9 @@ func settingsOf(c config.Config, provisioned func(app, namespace string) (config
 			s.MembersMax = members
 		}
 		s.Lifecycle, s.Taps = lifecycle(app), taps(app, name)
-		if s.Taps&channel.TapOccupancy != 0 {
-			s.Lifecycle = true // the next owner finds in the log of which channels it may have to tell that nobody is there
+		if s.Taps&channel.TapOccupancy != 0 && !s.Lifecycle {
+			// The next owner finds in the log of which channels it may have to tell that nobody is there.
+			s.Lifecycle, s.ClosedWaits = true, true
 		}
 		return s
 	}
