@@ -196,7 +196,7 @@ const (
 	NotAppendable           // text can be appended to text of the same encoding only
 	TooLarge                // the message would be larger than the publisher allows
 	Overtaken               // a change of members was refused before, and what its client said later was not
-	OutOfTurn               // what its connection published later was taken; whether this was, by an owner before, is not known any more
+	OutOfTurn               // what its connection published later was taken; whether this was, is not known any more
 )
 
 // DataKind says what a message's Data is.

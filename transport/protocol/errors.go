@@ -65,7 +65,7 @@ func Refused(r channel.Refusal) *ErrorInfo {
 	case channel.Overtaken:
 		return Errorf(CodePresence, "this was refused before, and what was said later was not, so it cannot be done in its turn; say it anew")
 	case channel.OutOfTurn:
-		return Errorf(CodeContinuityLost, "what this connection published later is on the channel already, and whether this is was lost with the nodes that knew; publish it anew if it has to be there")
+		return Errorf(CodeContinuityLost, "what this connection published later is on the channel already, and nobody knows any more whether this was taken or refused before; publish it anew if it has to be there")
 	case channel.NotMutable:
 		return NewError(CodeNotMutable)
 	case channel.NotFound:
