@@ -131,28 +131,28 @@ func TestNewOwnerKeepsLifecycle(t *testing.T) {
 // log goes on knowing it, though not for ever.
 func TestClosedWaitsForItsCounts(t *testing.T) {
 	waits := true
-	left := func(heard *Counts) *stand {
+	left := func(counted *Counts) *stand {
 		settings := standSettings
 		settings.Lifecycle, settings.ClosedWaits = true, waits
 		st := newStand(t, settings)
-		st.s.heard = heard
+		st.s.toldCounts = counted
 		st.step(reg(gwA, 1, 1, 1, "c"), "open", "occupy").step(openCommitted).step(committed, "confirm A v1 1/1")
-		*heard = st.s.sum
+		*counted = st.s.sum
 		return st.step(reg(gwA, 2, 0, 0, "")).
 			after(5 * time.Second).tick("vacate").step(committed).
 			after(55*time.Second - 1).tick().after(1)
 	}
-	heard := &Counts{}
-	st := left(heard).tick().wakes(heardFor)
+	counted := &Counts{}
+	st := left(counted).tick().wakes(countsOwed)
 	if st.s.Open() || st.s.Done() {
 		t.Error("it is closed, and to be told of")
 	}
-	*heard = st.s.sum
+	*counted = st.s.sum
 	st.tick("close").step(closeCommitted)
 	if !st.s.Done() {
 		t.Error("not done")
 	}
-	left(&Counts{}).tick().after(heardFor - 1).tick().after(1).tick("close")
+	left(&Counts{}).tick().after(countsOwed - 1).tick().after(1).tick("close")
 	waits = false // somebody wants to know of closing as well
 	left(&Counts{}).tick("close")
 }

@@ -300,7 +300,7 @@ func (p *partition) open(t *tenure, log obligations) (left []Input) {
 		}
 		a.state.RestoreOpen(now) // nothing has run yet
 		if a.tap != nil {
-			a.tap.heard = unheard
+			a.tap.toldCounts = unknownCounts
 		}
 	}
 	p.inherit()

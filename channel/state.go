@@ -171,24 +171,24 @@ type State struct {
 	rollAt   time.Duration // when changed counts are told at the latest; 0: none to tell
 	retryAt  time.Duration // when to look for a lease again; 0: not needed
 
-	last    Stamp     // greatest serial given or seen
-	shown   Stamp     // greatest serial that anybody may know
-	since   Stamp     // all that was published behind it was kept here
-	expired Stamp     // up to here publishes may be gone because of their age
-	past    *history  // nil when there is nothing to keep
-	present *presence // nil when there is nobody
-	asking  *asking   // nil unless it waits for leave to open
-	parked  []Input   // what publishers asked for while there was no lease
-	rate    *bucket   // nil unless publishes are limited
-	heard   *Counts   // what everybody has accepted who is told of its counts; nil where nobody is. The shell writes it between steps
-	copies  [2]uint64 // streams that have all of past
-	owed    int32     // vectors with confirm
-	watched int32     // vectors with watch
-	phase   phase
-	life    life
-	open    bool
-	waiting bool // gateways are still to be heard (Restore): take inputs in, say nothing
-	guessed bool // shown is only a bound: nobody was told of it yet
+	last       Stamp     // greatest serial given or seen
+	shown      Stamp     // greatest serial that anybody may know
+	since      Stamp     // all that was published behind it was kept here
+	expired    Stamp     // up to here publishes may be gone because of their age
+	past       *history  // nil when there is nothing to keep
+	present    *presence // nil when there is nobody
+	asking     *asking   // nil unless it waits for leave to open
+	parked     []Input   // what publishers asked for while there was no lease
+	rate       *bucket   // nil unless publishes are limited
+	toldCounts *Counts   // what everybody has accepted who is told of its counts; nil where nobody is. The shell writes it between steps
+	copies     [2]uint64 // streams that have all of past
+	owed       int32     // vectors with confirm
+	watched    int32     // vectors with watch
+	phase      phase
+	life       life
+	open       bool
+	waiting    bool // gateways are still to be heard (Restore): take inputs in, say nothing
+	guessed    bool // shown is only a bound: nobody was told of it yet
 }
 
 // NewState makes a channel that is closed and vacant. Its serials go on above floor.
@@ -262,7 +262,7 @@ func (s *State) Wake() time.Duration {
 		sooner(s.usedAt + s.profile.IdleClose)
 	}
 	if s.life == said && !s.open && s.closedWaits() {
-		sooner(s.usedAt + s.profile.IdleClose + heardFor)
+		sooner(s.usedAt + s.profile.IdleClose + countsOwed)
 	}
 	if h := s.past; h != nil {
 		slack := s.profile.Retention / expirySlack
@@ -411,13 +411,13 @@ func (s *State) propose(now Moment, effects []Effect) []Effect {
 	return effects
 }
 
-// heardFor is how long the log goes on knowing a channel that is closed because somebody does not accept its last counts.
-const heardFor = time.Hour
+// countsOwed is how long the log goes on knowing a channel that is closed because somebody does not accept its last counts.
+const countsOwed = time.Hour
 
 // closedWaits says that somebody is still to be told of the counts of a channel that is closed. While the log knows the channel,
 // the next owner tells them. Where somebody wants to know of closing as well, that does not wait for the target of another.
 func (s *State) closedWaits() bool {
-	return s.profile.ClosedWaits && s.heard != nil && *s.heard != s.sum
+	return s.profile.ClosedWaits && s.toldCounts != nil && *s.toldCounts != s.sum
 }
 
 // announce asks for what the log must learn of the channel's being open. Closed comes behind vacated, and where it
@@ -428,7 +428,7 @@ func (s *State) announce(now Moment, effects []Effect) []Effect {
 	case s.life == unsaid:
 		s.life = opening
 		return append(effects, Effect{Propose: Open, TimeMs: now.UnixMs})
-	case s.life == said && !s.open && s.phase == vacant && (!s.closedWaits() || now.Since >= s.usedAt+s.profile.IdleClose+heardFor):
+	case s.life == said && !s.open && s.phase == vacant && (!s.closedWaits() || now.Since >= s.usedAt+s.profile.IdleClose+countsOwed):
 		s.life = closing
 		return append(effects, Effect{Propose: Close, TimeMs: now.UnixMs})
 	}
@@ -550,7 +550,7 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 			return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Serial: serial}})
 		}
 	}
-	if s.passed(now, p) {
+	if s.turnPassed(now, p) {
 		return append(effects, Effect{To: from, Message: &Published{Req: p.Req, Refusal: OutOfTurn}})
 	}
 	if !s.mayPublish(now, len(p.Messages)) {
@@ -563,7 +563,7 @@ func (s *State) publish(now Moment, from Gateway, p *Publish, effects []Effect) 
 	}
 	s.open, s.usedAt = true, now.Since
 	effects = s.emit(now, &Delivery{ID: p.ID, ConnID: p.ConnID, Messages: p.Messages}, p.Ephemeral, from, p.Req, effects)
-	s.take(now, p)
+	s.takeTurn(now, p)
 	return effects
 }
 

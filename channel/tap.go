@@ -35,16 +35,16 @@ type News struct {
 
 // tapped is what an activation knows about the tap of its channel. Guarded by activation.mu.
 type tapped struct {
-	what  Taps   // of which there is news
-	told  Stamp  // by this tenure or those before it; zero: nobody knows
-	shown Stamp  // news up to here were said
-	sum   Counts // likewise
-	heard Counts // that were told; unheard: nobody knows
-	begun bool
+	what       Taps   // of which there is news
+	told       Stamp  // by this tenure or those before it; zero: nobody knows
+	shown      Stamp  // news up to here were said
+	sum        Counts // likewise
+	toldCounts Counts // that were told; unknownCounts: nobody knows
+	begun      bool
 }
 
-// unheard are counts that no channel has.
-var unheard = Counts{-1}
+// unknownCounts are counts that no channel has.
+var unknownCounts = Counts{-1}
 
 func newTapped(s *State) *tapped {
 	t := &tapped{what: s.profile.Taps}
@@ -54,8 +54,8 @@ func newTapped(s *State) *tapped {
 
 // listen has the state know what was told of its counts.
 func (t *tapped) listen(s *State) {
-	if s.heard = nil; t != nil && t.what&TapOccupancy != 0 {
-		s.heard = &t.heard
+	if s.toldCounts = nil; t.what&TapOccupancy != 0 {
+		s.toldCounts = &t.toldCounts
 	}
 }
 
@@ -74,8 +74,7 @@ func (a *activation) retap(now Moment) (from Stamp, changed bool) {
 	case wanted == had || s.waiting:
 		return Stamp{}, false
 	case wanted == 0:
-		a.tap = nil
-		a.tap.listen(s)
+		a.tap, s.toldCounts = nil, nil
 		return Stamp{}, true
 	case a.tap == nil:
 		a.tap = &tapped{begun: true}
@@ -88,7 +87,7 @@ func (a *activation) retap(now Moment) (from Stamp, changed bool) {
 		a.tap.told, a.tap.shown = from, from
 	}
 	if begins&TapOccupancy != 0 {
-		a.tap.sum, a.tap.heard = s.sum, s.sum
+		a.tap.sum, a.tap.toldCounts = s.sum, s.sum
 	}
 	return from, true
 }
@@ -142,7 +141,7 @@ func (h *Host) Told(part uint32, epoch uint64, app, name, serial string) {
 // channel that is closed until they are those that it has. It never blocks; under another epoch it does nothing.
 func (h *Host) Counted(part uint32, epoch uint64, app, name string, counts Counts) {
 	h.tapOf(part, epoch, app, name, func(_ *partition, a *activation) (then func()) {
-		if a.tap.heard = counts; a.state.life != said || a.state.open {
+		if a.tap.toldCounts = counts; a.state.life != said || a.state.open {
 			return nil
 		}
 		return func() { a.Offer(Input{Kind: InTick}, actor.NoLimit) }

@@ -129,20 +129,27 @@ func TestNewsAreBehindWhatWasTold(t *testing.T) {
 	})
 }
 
+// tappedPair is a pair whose channels tell what is wanted at the time, and the taps of its nodes.
+func tappedPair(t *testing.T, wanted *Taps) (w *pair, taps map[string]*fakeTap) {
+	taps = map[string]*fakeTap{}
+	w = newPair(t, func(c *HostConfig) {
+		tap := &fakeTap{}
+		taps[c.Self.Node] = tap
+		c.Tap = tap
+		c.Settings = func(string, string) Settings {
+			s := standSettings
+			s.Retention, s.Taps = 2*time.Minute, *wanted
+			return s
+		}
+	})
+	return w, taps
+}
+
 // TestNewOwnerTellsOn moves a tapped channel between two hosts: the second is told up to where the first has got.
 func TestNewOwnerTellsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		taps := map[string]*fakeTap{}
-		w := newPair(t, func(c *HostConfig) {
-			tap := &fakeTap{}
-			taps[c.Self.Node] = tap
-			c.Tap = tap
-			c.Settings = func(string, string) Settings {
-				s := standSettings
-				s.Retention, s.Taps = 2*time.Minute, TapHistory
-				return s
-			}
-		})
+		wanted := TapHistory
+		w, taps := tappedPair(t, &wanted)
 		defer w.close()
 		w.publish(0, "room", "a")
 		w.publish(0, "room", "b")
@@ -249,18 +256,8 @@ func (p *pair) close() {
 // of before, not even when it was there before, and not by the next owner.
 func TestTapOfAChannelInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		taps := map[string]*fakeTap{}
 		var wanted Taps
-		w := newPair(t, func(c *HostConfig) {
-			tap := &fakeTap{}
-			taps[c.Self.Node] = tap
-			c.Tap = tap
-			c.Settings = func(string, string) Settings {
-				s := standSettings
-				s.Retention, s.Taps = 2*time.Minute, wanted
-				return s
-			}
-		})
+		w, taps := tappedPair(t, &wanted)
 		defer w.close()
 		want := func(what Taps) {
 			synctest.Wait()

@@ -10,9 +10,9 @@ import "strings"
 // with what came behind it. This owner has taken that; what comes again now would be put behind it.
 type turns map[string]*int64
 
-// passed says of a publish that is not known here that later ones of its connection were taken. Either it was taken by an
+// turnPassed says of a publish that is not known here that later ones of its connection were taken. Either it was taken by an
 // owner before, or it was refused; there is no place for it any more.
-func (s *State) passed(now Moment, p *Publish) bool {
+func (s *State) turnPassed(now Moment, p *Publish) bool {
 	if s.past == nil || !s.hasTurn(now, p) {
 		return false
 	}
@@ -20,8 +20,8 @@ func (s *State) passed(now Moment, p *Publish) bool {
 	return last != nil && p.MsgSerial < *last
 }
 
-// take notes the turn of a publish that was kept.
-func (s *State) take(now Moment, p *Publish) {
+// takeTurn notes the turn of a publish that was kept.
+func (s *State) takeTurn(now Moment, p *Publish) {
 	if !s.hasTurn(now, p) {
 		return
 	}

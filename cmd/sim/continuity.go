@@ -86,13 +86,7 @@ const copyTime = 15 * time.Second
 // another node, where it says everything again. Nothing may be put behind what it published later. It needs five nodes, and
 // partitions enough that any node owns and follows one.
 func (s *Sim) OutOfTurn() (*History, []Violation) {
-	if !s.Ready() {
-		s.fail("the new cluster does not get ready")
-	}
-	if !await(readyWait, 100*time.Millisecond, s.Even) {
-		s.fail("the partitions are not shared out")
-	}
-	st, err := s.Status()
+	st, err := s.sharedOut()
 	if err != nil {
 		s.fail("%v", err)
 		return s.rec.History(), s.Failures()

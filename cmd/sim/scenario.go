@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"innkeeper/cluster"
 )
 
 // Role says what a node is to the cluster when it is killed.
@@ -377,16 +379,21 @@ func (s *Sim) DeafGossip() (*History, []Violation) {
 	return s.Finish()
 }
 
-// LateWord lets an owner decide that a channel is vacated, and its word reach the leader only when it has been declared
-// dead, another one owns the channel and a client has come back to it. The word must count for nothing.
-func (s *Sim) LateWord() (*History, []Violation) {
+// sharedOut waits until the cluster is ready and its partitions are shared out, and says who owns what then.
+func (s *Sim) sharedOut() (cluster.Status, error) {
 	if !s.Ready() {
 		s.fail("the new cluster does not get ready")
 	}
 	if !await(readyWait, 100*time.Millisecond, s.Even) {
 		s.fail("the partitions are not shared out")
 	}
-	st, err := s.Status()
+	return s.Status()
+}
+
+// LateWord lets an owner decide that a channel is vacated, and its word reach the leader only when it has been declared
+// dead, another one owns the channel and a client has come back to it. The word must count for nothing.
+func (s *Sim) LateWord() (*History, []Violation) {
+	st, err := s.sharedOut()
 	if err != nil {
 		s.fail("%v", err)
 		return s.rec.History(), s.Failures()
